@@ -1,0 +1,86 @@
+//! The person's decision: from the form that came back to a proof that this browser was shown the page (CON-07, CON-31; ).
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Reason;
+use crate::hooks::{Guard, removed};
+use crate::ids::TransactionId;
+use crate::params::Params;
+use crate::redirect::TrustedRedirect;
+use crate::secret::{BrowserKey, Digest};
+use crate::time::Timestamp;
+use crate::transaction::{AwaitingIdp, IdpRequest, Pending};
+use crate::web::OwnPage;
+
+/// What the consent page's form carries, sealed: the transaction, and which browser it was shown to.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ticket {
+    pending: Pending,
+    browser: Digest<BrowserKey>,
+}
+
+impl Ticket {
+    /// The ticket of a page for this transaction in the browser that gets `key` as its ownership cookie.
+    #[must_use]
+    pub fn new(pending: Pending, key: &BrowserKey) -> Self {
+        Self { pending, browser: key.digest() }
+    }
+
+    /// The transaction.
+    #[must_use]
+    pub fn pending(&self) -> &Pending {
+        &self.pending
+    }
+}
+
+/// What a person decided.
+#[derive(Debug)]
+pub enum Decision {
+    /// Yes: the provider may be asked.
+    Approved(Approval),
+    /// No: the client is told so (CON-38), and this transaction is over.
+    Denied(TrustedRedirect, TransactionId),
+}
+
+/// Proof that a person approved exactly this transaction, on our page, in the browser that was shown it. Made by [`decide`] only.
+#[derive(Debug)]
+pub struct Approval {
+    pending: Pending,
+}
+
+/// Judges the form: our own page, this browser, in time, and what was decided.
+///
+/// # Errors
+/// [`Reason::ConsentOtherBrowser`] without the ownership cookie of this very transaction (the ticket alone proves nothing: an attacker
+/// has the ticket of his own transaction), [`Reason::TransactionExpired`], [`Reason::DecisionMissing`].
+pub fn decide(ticket: Ticket, _: OwnPage, key: Option<&BrowserKey>, form: &Params, now: Timestamp) -> Result<Decision, Reason> {
+    let shown_here = key.is_some_and(|key| key.digest() == ticket.browser);
+    if !shown_here && !removed(Guard::OwnershipCookie) {
+        return Err(Reason::ConsentOtherBrowser);
+    }
+    ticket.pending.still_open(now)?;
+    match form.get("decision") {
+        Some("approve") => Ok(Decision::Approved(Approval { pending: ticket.pending })),
+        Some("deny") => {
+            let id = ticket.pending.id().clone();
+            Ok(Decision::Denied(ticket.pending.into_redirect(), id))
+        }
+        _ => Err(Reason::DecisionMissing),
+    }
+}
+
+impl Approval {
+    /// The identity provider may now be asked, once, with this request.
+    #[must_use]
+    pub fn ask_idp(self, request: IdpRequest) -> AwaitingIdp {
+        AwaitingIdp::new(self.pending, request)
+    }
+
+    /// What a server with the flaw does: approves without asking anybody.
+    #[cfg(feature = "test-hooks")]
+    #[must_use]
+    pub fn without_asking(pending: Pending) -> Self {
+        debug_assert!(removed(Guard::ConsentPage), "the guard stands");
+        Self { pending }
+    }
+}

@@ -1,0 +1,242 @@
+//! Codes and refresh tokens: what they are bound to, how long they live, and what a second use means (AS-64, AS-79…88; decision 5).
+//!
+//! Single use is decided by the store in one conditional write. Everything that can be decided without it is decided here, before: a
+//! request that is wrong in itself does not burn a code or a token.
+
+use std::time::Duration;
+
+use crate::error::Reason;
+use crate::ids::{ClientId, GrantId};
+use crate::params::Params;
+use crate::pkce::{Challenge, Verifier};
+use crate::redirect::RedirectUri;
+use crate::resource::ResourceUri;
+use crate::scope::Scopes;
+use crate::time::Timestamp;
+
+/// How long things live. See [`Lifetimes::default`] for the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An authorization code: at most 60 seconds.
+    pub code: Duration,
+    /// An access token. Revocation is quicker; this bounds everything that revocation cannot reach.
+    pub access_token: Duration,
+    /// A refresh token that nobody uses.
+    pub refresh_idle: Duration,
+    /// A grant, however often it is refreshed.
+    pub refresh_absolute: Duration,
+    /// How long a refresh token that was used returns the same successor again (AS-85, A-100).
+    pub refresh_grace: Duration,
+}
+
+impl Default for Lifetimes {
+    /// Code 60 s, access token 5 min, refresh token 30 days unused and 90 days in all, grace 60 s.
+    fn default() -> Self {
+        const DAY: u64 = 24 * 60 * 60;
+        Self {
+            code: Duration::from_secs(60),
+            access_token: Duration::from_secs(300),
+            refresh_idle: Duration::from_secs(30 * DAY),
+            refresh_absolute: Duration::from_secs(90 * DAY),
+            refresh_grace: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Lifetimes {
+    /// When a refresh token that is issued `now` ends: idle, or with its grant (AS-87, A-106).
+    #[must_use]
+    pub fn refresh_ends(&self, granted_at: Timestamp, now: Timestamp) -> Timestamp {
+        now.after(self.refresh_idle).min(granted_at.after(self.refresh_absolute))
+    }
+
+    /// When an access token that is issued `now` ends.
+    #[must_use]
+    pub fn access_token_ends(&self, now: Timestamp) -> Timestamp {
+        now.after(self.access_token)
+    }
+}
+
+/// What an authorization code is bound to (AS-64).
+#[derive(Clone, Debug)]
+pub struct CodeRecord {
+    /// The grant that it stands for.
+    pub grant: GrantId,
+    /// Who may redeem it.
+    pub client: ClientId,
+    /// Where it was sent.
+    pub redirect_uri: RedirectUri,
+    /// What the client must prove.
+    pub challenge: Challenge,
+    /// The resource that was granted.
+    pub resource: ResourceUri,
+    /// The scopes that were granted.
+    pub scopes: Scopes,
+    /// Whether a refresh token comes with it.
+    pub refresh: bool,
+    /// When the person granted it.
+    pub granted_at: Timestamp,
+}
+
+impl CodeRecord {
+    /// Checks everything that a token request must agree with, without consuming the code.
+    ///
+    /// # Errors
+    /// [`Reason::CodeOtherClient`], [`Reason::CodeRedirectDiffers`] (A-058; omission is OAuth 2.1), [`Reason::VerifierMissing`]
+    /// and [`Reason::VerifierMismatch`], [`Reason::ResourceNotGranted`] (AS-82).
+    pub fn check(&self, client: &ClientId, params: &Params) -> Result<(), Reason> {
+        if self.client != *client {
+            return Err(Reason::CodeOtherClient);
+        }
+        if params.get("redirect_uri").is_some_and(|sent| sent != self.redirect_uri.as_str()) {
+            return Err(Reason::CodeRedirectDiffers);
+        }
+        let verifier = params.get("code_verifier").ok_or(Reason::VerifierMissing)?;
+        self.challenge.verify(&Verifier::parse(verifier)?)?;
+        granted_resource(&self.resource, params)
+    }
+}
+
+/// A living refresh token's grant, as far as a refresh needs it.
+#[derive(Clone, Debug)]
+pub struct RefreshRecord {
+    /// The grant.
+    pub grant: GrantId,
+    /// Who may use the token.
+    pub client: ClientId,
+    /// The resource that was granted.
+    pub resource: ResourceUri,
+    /// The scopes that were granted.
+    pub scopes: Scopes,
+    /// When the person granted them.
+    pub granted_at: Timestamp,
+}
+
+impl RefreshRecord {
+    /// Checks a refresh request without consuming the token, and gives the scopes of the new access token: what was asked, at most what
+    /// was granted, all of it when nothing was asked. A narrow access token does not narrow the grant.
+    ///
+    /// # Errors
+    /// [`Reason::RefreshOtherClient`], [`Reason::ResourceNotGranted`], [`Reason::ScopeMalformed`], [`Reason::ScopeNotGranted`]
+    ///
+    pub fn check(&self, client: &ClientId, params: &Params) -> Result<Scopes, Reason> {
+        if self.client != *client {
+            return Err(Reason::RefreshOtherClient);
+        }
+        granted_resource(&self.resource, params)?;
+        let Some(raw) = params.get("scope") else { return Ok(self.scopes.clone()) };
+        // Some clients repeat `offline_access` with every request; it asks for no access.
+        let asked = Scopes::parse(raw)?.without_offline_access();
+        if asked.is_empty() {
+            return Ok(self.scopes.clone());
+        }
+        if self.scopes.covers(&asked) { Ok(asked) } else { Err(Reason::ScopeNotGranted) }
+    }
+}
+
+/// The token request may repeat the resource, never change it (RFC 8707 §2.2).
+fn granted_resource(granted: &ResourceUri, params: &Params) -> Result<(), Reason> {
+    let same = |raw: &String| ResourceUri::parse(raw).is_ok_and(|resource| resource == *granted);
+    if params.resources().iter().all(same) { Ok(()) } else { Err(Reason::ResourceNotGranted) }
+}
+
+/// What the second use of a refresh token means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondUse {
+    /// The response was lost, or two processes refreshed at once: the same successor is due again.
+    Replay,
+    /// Too late for that: somebody has a copy. The family ends (AS-84, A-097).
+    Reuse,
+}
+
+/// Judges a refresh token that was rotated at `rotated_at` and is presented again `now`.
+#[must_use]
+pub fn second_use(rotated_at: Timestamp, now: Timestamp, grace: Duration) -> SecondUse {
+    if now <= rotated_at.after(grace) { SecondUse::Replay } else { SecondUse::Reuse }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+    fn code() -> CodeRecord {
+        CodeRecord {
+            grant: GrantId::new([1; 16]),
+            client: ClientId::parse("a").unwrap(),
+            redirect_uri: RedirectUri::parse("http://localhost:5/cb").unwrap(),
+            challenge: Verifier::parse(VERIFIER).unwrap().challenge(),
+            resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),
+            scopes: Scopes::parse("a b").unwrap(),
+            refresh: true,
+            granted_at: Timestamp::from_seconds(0),
+        }
+    }
+
+    fn check_code(client: &str, form: &str) -> Result<(), Reason> {
+        code().check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_code_is_bound_to_client_redirect_verifier_and_resource() {
+        let good = format!("code_verifier={VERIFIER}");
+        assert_eq!(check_code("a", &good), Ok(()));
+        assert_eq!(check_code("a", &format!("{good}&redirect_uri=http://localhost:5/cb&resource=https://mcp.test/mcp")), Ok(()));
+        assert_eq!(check_code("b", &good), Err(Reason::CodeOtherClient));
+        assert_eq!(check_code("a", &format!("{good}&redirect_uri=http://localhost:6/cb")), Err(Reason::CodeRedirectDiffers));
+        assert_eq!(check_code("a", ""), Err(Reason::VerifierMissing));
+        assert_eq!(check_code("a", &format!("code_verifier={}", "x".repeat(43))), Err(Reason::VerifierMismatch));
+        assert_eq!(check_code("a", &format!("{good}&resource=https://mcp.test/other")), Err(Reason::ResourceNotGranted));
+        assert_eq!(
+            check_code("a", &format!("{good}&resource=https://mcp.test/mcp&resource=https://x.test")),
+            Err(Reason::ResourceNotGranted)
+        );
+    }
+
+    #[test]
+    fn a_102_a_104_a_105_refresh_never_grows() {
+        let record = RefreshRecord {
+            grant: GrantId::new([1; 16]),
+            client: ClientId::parse("a").unwrap(),
+            resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),
+            scopes: Scopes::parse("a b").unwrap(),
+            granted_at: Timestamp::from_seconds(0),
+        };
+        let check = |client: &str, form: &str| {
+            record.check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap()).map(|s| s.to_string())
+        };
+        assert_eq!(check("a", "").unwrap(), "a b");
+        assert_eq!(check("a", "scope=a").unwrap(), "a");
+        assert_eq!(check("a", "scope=a+offline_access").unwrap(), "a");
+        assert_eq!(check("a", "scope=offline_access").unwrap(), "a b");
+        assert_eq!(check("a", "scope=a+b+c"), Err(Reason::ScopeNotGranted));
+        assert_eq!(check("a", "scope=c"), Err(Reason::ScopeNotGranted));
+        assert_eq!(check("a", "resource=https://mcp.test/y"), Err(Reason::ResourceNotGranted));
+        assert_eq!(check("b", ""), Err(Reason::RefreshOtherClient));
+    }
+
+    #[test]
+    fn a_second_use_is_a_replay_inside_the_grace_window_only() {
+        let grace = Duration::from_secs(60);
+        let at = Timestamp::from_seconds;
+        assert_eq!(second_use(at(100), at(100), grace), SecondUse::Replay);
+        assert_eq!(second_use(at(100), at(160), grace), SecondUse::Replay);
+        assert_eq!(second_use(at(100), at(161), grace), SecondUse::Reuse);
+        // A clock that jumped back makes nobody a thief.
+        assert_eq!(second_use(at(100), at(10), grace), SecondUse::Replay);
+    }
+
+    #[test]
+    fn a_106_a_grant_ends_however_often_it_is_refreshed() {
+        let lifetimes = Lifetimes {
+            refresh_idle: Duration::from_secs(10),
+            refresh_absolute: Duration::from_secs(15),
+            ..Lifetimes::default()
+        };
+        let at = Timestamp::from_seconds;
+        assert_eq!(lifetimes.refresh_ends(at(0), at(0)), at(10));
+        assert_eq!(lifetimes.refresh_ends(at(0), at(9)), at(15));
+    }
+}

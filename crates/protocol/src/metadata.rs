@@ -1,0 +1,90 @@
+//! What we publish about ourselves (RFC 8414, RFC 9728; AS-01…17, RS-01…06).
+//!
+//! Built from configuration alone, never from a request: a forged Host header changes nothing.
+
+use serde::Serialize;
+
+use crate::client::AuthMethod;
+use crate::ids::Issuer;
+use crate::resource::{Catalog, ProtectedResource, ResourceUri};
+use crate::scope::Scopes;
+
+/// Authorization server metadata (RFC 8414 §2).
+#[derive(Debug, Serialize)]
+pub struct AuthorizationServer {
+    issuer: Issuer,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    registration_endpoint: String,
+    revocation_endpoint: String,
+    jwks_uri: String,
+    scopes_supported: Vec<String>,
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    code_challenge_methods_supported: [&'static str; 1],
+    authorization_response_iss_parameter_supported: bool,
+    protected_resources: Vec<ResourceUri>,
+}
+
+impl AuthorizationServer {
+    /// The metadata of the authorization server `issuer`, whose endpoints lie at its origin's root (2025-03-26 clients look there).
+    #[must_use]
+    pub fn new(issuer: &Issuer, catalog: &Catalog) -> Self {
+        let at = |path: &str| format!("{issuer}{path}");
+        let methods = AuthMethod::ALL.map(AuthMethod::as_str);
+        Self {
+            issuer: issuer.clone(),
+            authorization_endpoint: at("/authorize"),
+            token_endpoint: at("/token"),
+            registration_endpoint: at("/register"),
+            revocation_endpoint: at("/revoke"),
+            jwks_uri: at("/jwks"),
+            scopes_supported: names(&catalog.scopes()),
+            response_types_supported: ["code"],
+            response_modes_supported: ["query"],
+            grant_types_supported: ["authorization_code", "refresh_token"],
+            token_endpoint_auth_methods_supported: methods,
+            revocation_endpoint_auth_methods_supported: methods,
+            code_challenge_methods_supported: ["S256"],
+            authorization_response_iss_parameter_supported: true,
+            protected_resources: catalog.iter().map(|resource| resource.uri.clone()).collect(),
+        }
+    }
+}
+
+/// Protected resource metadata (RFC 9728 §2).
+#[derive(Debug, Serialize)]
+pub struct ProtectedResourceMetadata {
+    resource: ResourceUri,
+    authorization_servers: [Issuer; 1],
+    scopes_supported: Vec<String>,
+    bearer_methods_supported: [&'static str; 1],
+    resource_name: String,
+}
+
+impl ProtectedResourceMetadata {
+    /// The metadata of one resource.
+    #[must_use]
+    pub fn new(resource: &ProtectedResource, issuer: &Issuer) -> Self {
+        Self {
+            resource: resource.uri.clone(),
+            authorization_servers: [issuer.clone()],
+            scopes_supported: names(&resource.scopes),
+            bearer_methods_supported: ["header"],
+            resource_name: resource.name.clone(),
+        }
+    }
+}
+
+/// Where the metadata of a resource at `path` lies: the well-known name goes between host and path (RFC 9728 §3.1).
+#[must_use]
+pub fn resource_metadata_path(path: &str) -> String {
+    format!("/.well-known/oauth-protected-resource{path}")
+}
+
+fn names(scopes: &Scopes) -> Vec<String> {
+    scopes.iter().map(str::to_owned).collect()
+}

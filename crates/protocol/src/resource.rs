@@ -1,0 +1,176 @@
+//! Protected resources and the one door that finds the resource which a request means (RFC 8707, AS-60…62).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::error::Reason;
+use crate::scope::Scopes;
+
+/// Whether a URL's host is this machine by name or by address, as `url` writes hosts.
+#[must_use]
+pub fn is_loopback_host(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// A protected resource's identifier in its canonical form: the audience of its tokens and the `resource` of its metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ResourceUri(String);
+
+impl ResourceUri {
+    /// Reads a resource indicator (RFC 8707 §2): an absolute http(s) URI without fragment or user. Scheme and host come out in lower
+    /// case, a default port is dropped and an origin alone has no trailing slash, so that the forms which clients send agree (AS-61).
+    ///
+    /// # Errors
+    /// [`Reason::ResourceInvalid`] for anything else.
+    pub fn parse(raw: &str) -> Result<Self, Reason> {
+        let url = Url::parse(raw).map_err(|_| Reason::ResourceInvalid)?;
+        let absolute = matches!(url.scheme(), "https" | "http") && url.has_host();
+        let plain = !raw.contains('#') && url.username().is_empty() && url.password().is_none() && raw.len() <= 2048;
+        if !absolute || !plain {
+            return Err(Reason::ResourceInvalid);
+        }
+        let text = url.as_str();
+        let canonical = if url.path() == "/" && url.query().is_none() { text.trim_end_matches('/') } else { text };
+        Ok(Self(canonical.to_owned()))
+    }
+
+    /// The identifier as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ResourceUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An MCP endpoint that deputy protects.
+#[derive(Clone, Debug)]
+pub struct ProtectedResource {
+    /// Its identifier: the URL that people give to their MCP client.
+    pub uri: ResourceUri,
+    /// Its path on our origin, beginning with `/`.
+    pub path: String,
+    /// What people call it; shown on the consent page.
+    pub name: String,
+    /// The scopes that exist here.
+    pub scopes: Scopes,
+}
+
+/// All protected resources of this deployment.
+#[derive(Clone, Debug)]
+pub struct Catalog(Vec<ProtectedResource>);
+
+impl Catalog {
+    /// The catalogue of these resources.
+    #[must_use]
+    pub fn new(resources: Vec<ProtectedResource>) -> Self {
+        Self(resources)
+    }
+
+    /// Finds the resource that a request means. With no indicator, the only one there is (2025-03-26 clients send none, AS-62).
+    ///
+    /// # Errors
+    /// [`Reason::ResourceInvalid`] for a malformed indicator or two different ones (a token has one audience),
+    /// [`Reason::ResourceUnknown`] for a foreign one, [`Reason::ResourceAmbiguous`] for none while there are several.
+    pub fn resolve(&self, indicators: &[String]) -> Result<&ProtectedResource, Reason> {
+        let Some((first, rest)) = indicators.split_first() else {
+            return match self.0.as_slice() {
+                [only] => Ok(only),
+                _ => Err(Reason::ResourceAmbiguous),
+            };
+        };
+        let wanted = ResourceUri::parse(first)?;
+        for other in rest {
+            if ResourceUri::parse(other)? != wanted {
+                return Err(Reason::ResourceInvalid);
+            }
+        }
+        self.by_uri(&wanted).ok_or(Reason::ResourceUnknown)
+    }
+
+    /// The resource with this identifier.
+    #[must_use]
+    pub fn by_uri(&self, uri: &ResourceUri) -> Option<&ProtectedResource> {
+        self.0.iter().find(|resource| resource.uri == *uri)
+    }
+
+    /// All resources, in the order of the configuration.
+    pub fn iter(&self) -> std::slice::Iter<'_, ProtectedResource> {
+        self.0.iter()
+    }
+
+    /// The only resource, if there is exactly one.
+    #[must_use]
+    pub fn only(&self) -> Option<&ProtectedResource> {
+        match self.0.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Every scope of every resource.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes {
+        self.0.iter().fold(Scopes::default(), |all, resource| all.union(&resource.scopes))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn catalog(uris: &[&str]) -> Catalog {
+        let resource = |uri: &&str| ProtectedResource {
+            uri: ResourceUri::parse(uri).unwrap(),
+            path: "/mcp".to_owned(),
+            name: "test".to_owned(),
+            scopes: Scopes::parse("mcp").unwrap(),
+        };
+        Catalog::new(uris.iter().map(resource).collect())
+    }
+
+    fn resolve(catalog: &Catalog, indicators: &[&str]) -> Result<String, Reason> {
+        let owned: Vec<String> = indicators.iter().map(|&s| s.to_owned()).collect();
+        catalog.resolve(&owned).map(|r| r.uri.to_string())
+    }
+
+    #[test]
+    fn the_forms_that_clients_send_agree() {
+        let origin = catalog(&["https://mcp.example.com"]);
+        for raw in
+            ["https://mcp.example.com", "https://mcp.example.com/", "HTTPS://MCP.Example.com", "https://mcp.example.com:443/"]
+        {
+            assert_eq!(resolve(&origin, &[raw]).unwrap(), "https://mcp.example.com", "{raw}");
+        }
+        let path = catalog(&["https://mcp.example.com/mcp"]);
+        assert_eq!(resolve(&path, &["https://MCP.example.com/mcp"]).unwrap(), "https://mcp.example.com/mcp");
+        assert_eq!(resolve(&path, &["https://mcp.example.com/mcp/"]), Err(Reason::ResourceUnknown));
+    }
+
+    #[test]
+    fn a_missing_indicator_means_the_only_resource() {
+        assert_eq!(resolve(&catalog(&["https://h/a"]), &[]).unwrap(), "https://h/a");
+        assert_eq!(resolve(&catalog(&["https://h/a", "https://h/b"]), &[]), Err(Reason::ResourceAmbiguous));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let one = catalog(&["https://h/a"]);
+        for raw in ["https://h/a#f", "/a", "h/a", "urn:a", "https://u@h/a", "https://h/a#"] {
+            assert_eq!(resolve(&one, &[raw]), Err(Reason::ResourceInvalid), "{raw}");
+        }
+        for raw in ["https://evil/a", "http://h/a", "https://h/b", "https://h:8443/a"] {
+            assert_eq!(resolve(&one, &[raw]), Err(Reason::ResourceUnknown), "{raw}");
+        }
+        assert_eq!(resolve(&one, &["https://h/a", "https://h/a"]).unwrap(), "https://h/a");
+        assert_eq!(resolve(&one, &["https://h/a", "https://h/b"]), Err(Reason::ResourceInvalid));
+    }
+}

@@ -1,0 +1,234 @@
+//! One run from `/authorize` to a code: pending, then awaiting the identity provider, then a grant.
+//!
+//! What this module guarantees:
+//! - Each state owns what that step may know, and a transition consumes it. The next state cannot be made without the proof it demands:
+//!   [`Approval`](crate::consent::Approval) for [`AwaitingIdp`], [`IdpAnswer`] and [`Admitted`] for [`NewGrant`].
+//! - Until the provider has answered, a transaction lives sealed in the page and in cookies; nothing is stored (decision 1).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::Admitted;
+use crate::authorization::AuthorizationRequest;
+use crate::client::{Client, DisplayName};
+use crate::error::Reason;
+use crate::ids::{ClientId, GrantId, Issuer, TransactionId};
+use crate::pkce::{Challenge, Verifier};
+use crate::redirect::TrustedRedirect;
+use crate::resource::ResourceUri;
+use crate::scope::Scopes;
+use crate::secret::{IdpState, Nonce};
+use crate::time::Timestamp;
+
+/// How long a transaction may take, from the page to the provider's answer (CON-21, A-043).
+pub const TRANSACTION_LIFETIME: Duration = Duration::from_secs(600);
+
+/// A valid request that nobody has decided yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pending {
+    id: TransactionId,
+    client: ClientId,
+    client_name: DisplayName,
+    redirect: TrustedRedirect,
+    challenge: Challenge,
+    resource: ResourceUri,
+    scopes: Scopes,
+    refresh: bool,
+    started: Timestamp,
+}
+
+impl Pending {
+    /// Starts a transaction for a checked request.
+    #[must_use]
+    pub fn start(
+        client: &Client,
+        redirect: TrustedRedirect,
+        request: AuthorizationRequest,
+        now: Timestamp,
+        random: [u8; 16],
+    ) -> Self {
+        Self {
+            id: TransactionId::new(now, random),
+            client: client.id.clone(),
+            client_name: client.registration.name.clone(),
+            redirect,
+            challenge: request.challenge,
+            resource: request.resource,
+            scopes: request.scopes,
+            refresh: client.registration.refresh,
+            started: now,
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &TransactionId {
+        &self.id
+    }
+
+    /// What the client calls itself.
+    #[must_use]
+    pub fn client_name(&self) -> &DisplayName {
+        &self.client_name
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &ClientId {
+        &self.client
+    }
+
+    /// Where the answer goes.
+    #[must_use]
+    pub fn redirect(&self) -> &TrustedRedirect {
+        &self.redirect
+    }
+
+    /// The resource that is asked for.
+    #[must_use]
+    pub fn resource(&self) -> &ResourceUri {
+        &self.resource
+    }
+
+    /// The scopes that are asked for.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    pub(crate) fn into_redirect(self) -> TrustedRedirect {
+        self.redirect
+    }
+
+    pub(crate) fn still_open(&self, now: Timestamp) -> Result<(), Reason> {
+        if now < self.started.after(TRANSACTION_LIFETIME) { Ok(()) } else { Err(Reason::TransactionExpired) }
+    }
+}
+
+/// What we send to the identity provider, fresh for each transaction (CON-16, OC-02).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IdpRequest {
+    /// Comes back in the callback's URL and must equal the one in the state cookie.
+    pub state: IdpState,
+    /// Comes back in the ID token.
+    pub nonce: Nonce,
+    /// Proves at the provider's token endpoint that the code is ours.
+    pub verifier: Verifier,
+    /// Whom we ask, recorded before the redirect (OC-05).
+    pub issuer: Issuer,
+}
+
+/// An approved transaction whose answer the provider owes us. Lives sealed in the state cookie of the browser that approved.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AwaitingIdp {
+    pending: Pending,
+    request: IdpRequest,
+}
+
+impl AwaitingIdp {
+    pub(crate) fn new(pending: Pending, request: IdpRequest) -> Self {
+        Self { pending, request }
+    }
+
+    /// The transaction's id.
+    #[must_use]
+    pub fn id(&self) -> &TransactionId {
+        &self.pending.id
+    }
+
+    /// What was sent to the provider.
+    #[must_use]
+    pub fn request(&self) -> &IdpRequest {
+        &self.request
+    }
+
+    /// The provider came back to this browser with `state`.
+    ///
+    /// # Errors
+    /// [`Reason::CallbackOtherBrowser`] when it is another transaction's state (CON-19), [`Reason::TransactionExpired`].
+    pub fn answered(self, state: &IdpState, now: Timestamp) -> Result<IdpAnswer, Reason> {
+        if !self.request.state.matches(state) {
+            return Err(Reason::CallbackOtherBrowser);
+        }
+        self.pending.still_open(now)?;
+        Ok(IdpAnswer { pending: self.pending, request: self.request })
+    }
+}
+
+/// Proof that the provider's answer came to the browser that approved this transaction, in time.
+#[derive(Debug)]
+pub struct IdpAnswer {
+    pending: Pending,
+    request: IdpRequest,
+}
+
+impl IdpAnswer {
+    /// What was sent to the provider.
+    #[must_use]
+    pub fn request(&self) -> &IdpRequest {
+        &self.request
+    }
+
+    /// The transaction's id.
+    #[must_use]
+    pub fn id(&self) -> &TransactionId {
+        &self.pending.id
+    }
+
+    /// Where a refusal goes from here on: the person approved, so it may travel.
+    #[must_use]
+    pub fn redirect(&self) -> &TrustedRedirect {
+        &self.pending.redirect
+    }
+
+    /// The person signed in and may come in: the transaction ends in a grant.
+    #[must_use]
+    pub fn grant(self, admitted: Admitted, id: GrantId, now: Timestamp) -> NewGrant {
+        let Pending { id: transaction, client, client_name, redirect, challenge, resource, scopes, refresh, started } =
+            self.pending;
+        NewGrant {
+            id,
+            transaction,
+            transaction_ends: started.after(TRANSACTION_LIFETIME),
+            admitted,
+            client,
+            client_name,
+            redirect,
+            challenge,
+            resource,
+            scopes,
+            refresh,
+            granted_at: now,
+        }
+    }
+}
+
+/// What one completed transaction gives: to be stored in one write, with the transaction marked as used.
+#[derive(Debug)]
+pub struct NewGrant {
+    /// The grant's id.
+    pub id: GrantId,
+    /// The transaction that it ends.
+    pub transaction: TransactionId,
+    /// When the transaction's id may be forgotten: it is refused as expired from then on.
+    pub transaction_ends: Timestamp,
+    /// Who signed in.
+    pub admitted: Admitted,
+    /// For which client.
+    pub client: ClientId,
+    /// What the client calls itself.
+    pub client_name: DisplayName,
+    /// Where the code goes.
+    pub redirect: TrustedRedirect,
+    /// What the client must prove at the token endpoint.
+    pub challenge: Challenge,
+    /// For which resource.
+    pub resource: ResourceUri,
+    /// With which scopes.
+    pub scopes: Scopes,
+    /// Whether refresh tokens are issued.
+    pub refresh: bool,
+    /// When.
+    pub granted_at: Timestamp,
+}
