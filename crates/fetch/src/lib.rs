@@ -1,0 +1,331 @@
+//! The only way out for deputy's own requests.
+//!
+//! What this crate guarantees:
+//! - An [`Endpoint`] is https, or http on a loopback host; it is parsed once, at the edge.
+//! - No redirect is followed, so a secret goes where it was meant to go and nowhere else.
+//! - Every request has an end: a deadline for all of it and a limit on what is read.
+//! - Error messages name the host, never a query, a header or a body.
+//!
+//! URLs that strangers name (client metadata documents) will need an address policy on top; until it is here, only what an operator
+//! configured, or a configured provider published, may be asked.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use deputy_protocol::resource::is_loopback_host;
+use deputy_protocol::secret::ClientSecret;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+/// How much time and memory one request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the start to the last byte.
+    pub time: Duration,
+    /// The largest body, in bytes.
+    pub body: usize,
+}
+
+impl Default for Limits {
+    /// Ten seconds and 256 KiB.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(10), body: 256 * 1024 }
+    }
+}
+
+/// A URL that may be asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+/// A URL that may not be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an https URL (http is accepted for loopback hosts only), or it has a fragment or a user name")]
+pub struct NotAnEndpoint;
+
+impl Endpoint {
+    /// Accepts `https`, and `http` on `localhost`, `127.0.0.1` and `[::1]`; no user name, no fragment.
+    ///
+    /// # Errors
+    /// [`NotAnEndpoint`] for everything else.
+    pub fn parse(raw: &str) -> Result<Self, NotAnEndpoint> {
+        let url = Url::parse(raw).map_err(|_| NotAnEndpoint)?;
+        let secure = match url.scheme() {
+            "https" => url.has_host(),
+            "http" => url.host_str().is_some_and(is_loopback_host),
+            _ => false,
+        };
+        let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+        if secure && plain { Ok(Self(url)) } else { Err(NotAnEndpoint) }
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    fn host(&self) -> String {
+        self.0.host_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({}{})", self.host(), self.0.path())
+    }
+}
+
+/// Why a request gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No connection, or it broke.
+    #[error("cannot reach {host}: {why}")]
+    Unreachable {
+        /// Who was asked.
+        host: String,
+        /// What the connection says.
+        why: String,
+    },
+    /// The deadline passed.
+    #[error("{host} did not answer within {seconds} s")]
+    TimedOut {
+        /// Who was asked.
+        host: String,
+        /// The deadline.
+        seconds: u64,
+    },
+    /// The answer is larger than the limit.
+    #[error("the answer of {host} is larger than {limit} bytes")]
+    TooLarge {
+        /// Who was asked.
+        host: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// The machine's certificates cannot be read.
+    #[error("cannot set up TLS: {0}")]
+    Setup(String),
+}
+
+/// How a request identifies itself.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// Not at all.
+    None,
+    /// With an `Authorization` header made by the caller.
+    Header(ClientSecret),
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status. A redirect is an answer like others.
+    pub status: StatusCode,
+    /// Its media type in lower case, without parameters.
+    pub media_type: String,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Reads the body as JSON, whatever the media type says: providers get that wrong.
+    ///
+    /// # Errors
+    /// What `serde_json` says, without the content.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| format!("{:?} at line {} column {}", error.classify(), error.line(), error.column()))
+    }
+}
+
+/// An HTTP client. Clones share one pool of connections.
+#[derive(Clone)]
+pub struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    limits: Limits,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client with default limits, trusting the certificates that this machine trusts.
+    ///
+    /// # Errors
+    /// [`FetchError::Setup`].
+    pub fn new() -> Result<Self, FetchError> {
+        Self::with_limits(Limits::default())
+    }
+
+    /// A client with other limits.
+    ///
+    /// # Errors
+    /// [`FetchError::Setup`].
+    pub fn with_limits(limits: Limits) -> Result<Self, FetchError> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(limits.time));
+        http.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(rustls::crypto::aws_lc_rs::default_provider())
+            .map_err(|error| FetchError::Setup(error.to_string()))?
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(http);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(connector);
+        Ok(Self { pool, limits })
+    }
+
+    /// Asks for JSON.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer of any status is none.
+    pub async fn get(&self, endpoint: &Endpoint, credentials: Credentials) -> Result<Answer, FetchError> {
+        self.send(endpoint, Method::GET, credentials, None).await
+    }
+
+    /// Sends a form and asks for JSON.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer of any status is none.
+    pub async fn post_form(&self, endpoint: &Endpoint, credentials: Credentials, form: String) -> Result<Answer, FetchError> {
+        self.send(endpoint, Method::POST, credentials, Some(form)).await
+    }
+
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        method: Method,
+        credentials: Credentials,
+        form: Option<String>,
+    ) -> Result<Answer, FetchError> {
+        let unreachable = |why: String| FetchError::Unreachable { host: endpoint.host(), why };
+        let request = request(endpoint, method, &credentials, form).map_err(|error| unreachable(error.to_string()))?;
+        let exchange = async {
+            let response = self.pool.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, self.limits.body).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    FetchError::TooLarge { host: endpoint.host(), limit: self.limits.body }
+                } else {
+                    unreachable(error.to_string())
+                }
+            })?;
+            let media_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            Ok(Answer { status: parts.status, media_type, body: body.to_bytes() })
+        };
+        let timed_out = || FetchError::TimedOut { host: endpoint.host(), seconds: self.limits.time.as_secs() };
+        tokio::time::timeout(self.limits.time, exchange).await.map_err(|_| timed_out())?
+    }
+}
+
+fn request(
+    endpoint: &Endpoint,
+    method: Method,
+    credentials: &Credentials,
+    form: Option<String>,
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut builder = Request::builder()
+        .method(method)
+        .uri(endpoint.0.as_str())
+        .header(USER_AGENT, concat!("deputy/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json");
+    if let Credentials::Header(secret) = credentials {
+        let mut value = HeaderValue::from_str(secret.expose())?;
+        value.set_sensitive(true);
+        builder = builder.header(AUTHORIZATION, value);
+    }
+    if form.is_some() {
+        builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    }
+    builder.body(Full::from(form.unwrap_or_default()))
+}
+
+/// The innermost error: "connection refused" says more than "client error".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::response::Redirect;
+    use axum::routing::get;
+
+    async fn serve(router: Router) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        origin
+    }
+
+    fn client(time: u64, body: usize) -> Client {
+        Client::with_limits(Limits { time: Duration::from_millis(time), body }).expect("a client")
+    }
+
+    async fn ask(client: &Client, url: &str) -> Result<Answer, FetchError> {
+        client.get(&Endpoint::parse(url).expect("an endpoint"), Credentials::None).await
+    }
+
+    #[test]
+    fn only_https_or_loopback() {
+        for good in ["https://idp.test/a?b=c", "http://localhost:1/", "http://127.0.0.1", "http://[::1]:3/x"] {
+            assert!(Endpoint::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://idp.test",
+            "ftp://localhost",
+            "https://u:p@idp.test",
+            "https://idp.test/#f",
+            "http://localhost.evil.test",
+            "idp.test",
+            "file:///x",
+        ] {
+            assert!(Endpoint::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_133_redirects_are_not_followed() {
+        let origin = serve(
+            Router::new().route("/", get(|| async { Redirect::temporary("/other") })).route("/other", get(|| async { "other" })),
+        )
+        .await;
+        let answer = ask(&client(5000, 1000), &origin).await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+    }
+
+    #[tokio::test]
+    async fn a_132_large_and_silent_answers_end() {
+        let huge = get(|| async { "x".repeat(2000) });
+        let silent = get(|| async { std::future::pending::<&str>().await });
+        let origin = serve(Router::new().route("/huge", huge).route("/silent", silent)).await;
+        let refused = ask(&client(5000, 1000), &format!("{origin}/huge")).await;
+        assert!(matches!(refused, Err(FetchError::TooLarge { .. })), "{refused:?}");
+        let refused = ask(&client(50, 1000), &format!("{origin}/silent?secret")).await.expect_err("late");
+        assert!(matches!(refused, FetchError::TimedOut { .. }));
+        assert!(!refused.to_string().contains("secret"));
+    }
+}
