@@ -1,0 +1,157 @@
+//! The identity provider's answer (CON-19…23, OC-03…07, OC-15, OC-18): from the state cookie to a code for the client.
+
+use axum::response::Response;
+use deputy_protocol::params::Params;
+use deputy_protocol::secret::{AuthorizationCode, IdpState};
+use deputy_protocol::transaction::{AwaitingIdp, IdpAnswer, NewGrant};
+use deputy_protocol::{GrantId, Reason};
+
+use super::refusal::{Refusal, see_other};
+use crate::dispatch::Incoming;
+use crate::error::Failure;
+use crate::gateway::Shared;
+use crate::idp::{IdpTokens, SignIn, refusal_of};
+use crate::seal::Purpose;
+use crate::store::{Completed, Completion, Grant};
+
+/// `GET /callback`.
+pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {
+    let state = match state_of(request) {
+        Ok((params, state)) => Ok((params, state)),
+        Err(reason) => Err(Refusal::from(reason)),
+    };
+    let (params, state) = match state {
+        Ok(parsed) => parsed,
+        Err(refusal) => return refusal.into_response(gateway, request, "callback"),
+    };
+    let finished = finish(gateway, request, &params, &state).await;
+    // An outage may pass: the person can load the page again. Everything else uses the state up (CON-21).
+    let outage = matches!(&finished, Err(Refusal::Page(failure)) if failure.is_outage());
+    let mut response = finished.unwrap_or_else(|refusal| refusal.into_response(gateway, request, "callback"));
+    if !outage {
+        gateway.cookies.read(&request.headers).clear_state(response.headers_mut(), &state);
+    }
+    response
+}
+
+fn state_of(request: &Incoming) -> Result<(Params, IdpState), Reason> {
+    let params = Params::parse(request.query.as_deref().unwrap_or_default().as_bytes())?;
+    let state = params.get("state").and_then(IdpState::presented).ok_or(Reason::IdpStateMissing)?;
+    Ok((params, state))
+}
+
+async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &IdpState) -> Result<Response, Refusal> {
+    // This browser approved exactly this transaction: on success and on error alike (decision 2).
+    let answer = awaited(gateway, request, state)?.answered(state, gateway.clock.now())?;
+    // Whoever answers must be the one we asked; otherwise nothing of the answer counts, not even its error (OC-05).
+    gateway.idp.check_issuer(params.get("iss")).await?;
+    if gateway.store.is_complete(answer.id()).await.map_err(Failure::from)? {
+        return Err(Reason::TransactionUsed.into());
+    }
+    if let Some(error) = params.get("error") {
+        return Err(Refusal::client(answer.redirect(), refusal_of(error)));
+    }
+    let code = params.get("code").ok_or(Reason::IdpAnswerMalformed)?;
+    let signed_in = redeem_once(gateway, &answer, code).await?;
+    let redirect = answer.redirect().clone();
+    let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
+    let grant = answer.grant(admitted, GrantId::new(gateway.random()?), gateway.clock.now());
+    complete(gateway, grant, &signed_in.tokens).await
+}
+
+/// The transaction that this browser approved under this state.
+fn awaited(gateway: &Shared, request: &Incoming, state: &IdpState) -> Result<AwaitingIdp, Reason> {
+    let sealed = gateway.cookies.read(&request.headers).state(state);
+    #[cfg(feature = "test-hooks")]
+    let sealed = sealed.or_else(|| shared_between_browsers(state));
+    sealed.and_then(|text| gateway.seal.open(Purpose::StateCookie, &text)).ok_or(Reason::CallbackOtherBrowser)
+}
+
+/// Sends the provider's code to its token endpoint, once per transaction (A-036, OC-15).
+async fn redeem_once(gateway: &Shared, answer: &IdpAnswer, code: &str) -> Result<SignIn, Refusal> {
+    let first = gateway.answered.entry(answer.id().clone()).or_insert(()).is_fresh();
+    if !first {
+        return Err(Reason::TransactionUsed.into());
+    }
+    let asked = answer.request();
+    let redeemed = gateway.idp.redeem(code, &asked.verifier, &asked.nonce, gateway.clock.now()).await;
+    redeemed.map_err(|failed| {
+        if failed.outage {
+            gateway.answered.invalidate(answer.id());
+        }
+        failed.into()
+    })
+}
+
+/// The one write of a sign-in: state used, grant, the provider's tokens, the code. Only then does the code leave.
+async fn complete(gateway: &Shared, new: NewGrant, tokens: &IdpTokens) -> Result<Response, Refusal> {
+    let code = AuthorizationCode::new(&gateway.random()?);
+    let location = new.redirect.with_code(&code);
+    let completed = completed(gateway, new, tokens, &code)?;
+    match gateway.store.complete(&completed).await.map_err(Failure::from)? {
+        Completion::Replay => Err(Reason::TransactionUsed.into()),
+        Completion::First => {
+            let grant = &completed.grant;
+            tracing::info!(target: "deputy::event", event = "signed_in", grant = %grant.id, subject = grant.subject, client_name = grant.client_name.as_str());
+            Ok(see_other(&location))
+        }
+    }
+}
+
+fn completed(gateway: &Shared, new: NewGrant, tokens: &IdpTokens, code: &AuthorizationCode) -> Result<Completed, Reason> {
+    let identity = new.admitted.identity();
+    let lifetimes = &gateway.lifetimes;
+    let grant = Grant {
+        id: new.id,
+        subject: identity.subject().id().to_string(),
+        idp: identity.subject().idp().clone(),
+        idp_subject: identity.subject().sub().to_owned(),
+        email: identity.verified_email().map(str::to_owned),
+        name: identity.name().map(str::to_owned),
+        groups: identity.groups().to_vec(),
+        client: new.client,
+        client_name: new.client_name,
+        resource: new.resource,
+        scopes: new.scopes,
+        granted_at: new.granted_at,
+        ends_at: new.granted_at.after(lifetimes.refresh_absolute),
+    };
+    Ok(Completed {
+        transaction: new.transaction,
+        transaction_ends: new.transaction_ends,
+        grant,
+        idp_tokens: gateway.seal.seal(Purpose::AtRest, tokens)?,
+        code: code.digest(),
+        redirect_uri: new.redirect.uri().clone(),
+        challenge: new.challenge,
+        refresh: new.refresh,
+        code_ends: new.granted_at.after(lifetimes.code),
+    })
+}
+
+/// What a server with the flaw of GHSA-rww4-4w9c-7733 has: transactions that any browser can finish.
+#[cfg(feature = "test-hooks")]
+mod flaw {
+    use std::collections::HashMap;
+    use std::sync::{LazyLock, Mutex, PoisonError};
+
+    use deputy_protocol::hooks::{Guard, removed};
+    use deputy_protocol::secret::IdpState;
+
+    static SHARED: LazyLock<Mutex<HashMap<[u8; 32], String>>> = LazyLock::new(Mutex::default);
+
+    pub(crate) fn share_between_browsers(state: &IdpState, sealed: &str) {
+        if removed(Guard::StateCookie) {
+            SHARED.lock().unwrap_or_else(PoisonError::into_inner).insert(*state.digest().as_bytes(), sealed.to_owned());
+        }
+    }
+
+    pub(crate) fn shared_between_browsers(state: &IdpState) -> Option<String> {
+        SHARED.lock().unwrap_or_else(PoisonError::into_inner).get(state.digest().as_bytes()).cloned()
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+pub(crate) use flaw::share_between_browsers;
+#[cfg(feature = "test-hooks")]
+use flaw::shared_between_browsers;

@@ -1,0 +1,30 @@
+//! The one door that turns a `client_id` into a client (decision 9).
+//!
+//! A registered client's id *is* its registration, sealed: nothing is stored, nobody can fill the store, and registrations outlive it
+//! (decision 1; RFC 7591 appendix A.5.2).
+
+use deputy_protocol::client::{Client, Registration};
+use deputy_protocol::ids::{CLIENT_ID_MAX, ClientId};
+use deputy_protocol::Reason;
+
+use crate::seal::{Purpose, Seal};
+
+/// Every id that we issue starts with this, so none looks like a URL (AS-39).
+const SEALED_PREFIX: &str = "dc_";
+
+/// Makes the id of a new registration.
+pub(crate) fn register(seal: &Seal, registration: Registration) -> Result<Client, Reason> {
+    let id = format!("{SEALED_PREFIX}{}", seal.seal(Purpose::Registration, &registration)?);
+    if id.len() > CLIENT_ID_MAX {
+        return Err(Reason::RegistrationTooLarge);
+    }
+    Ok(Client { id: ClientId::parse(&id)?, registration })
+}
+
+/// Finds the client with this id.
+pub(crate) fn resolve(seal: &Seal, id: &str) -> Result<Client, Reason> {
+    let id = ClientId::parse(id)?;
+    let sealed = id.as_str().strip_prefix(SEALED_PREFIX).ok_or(Reason::ClientUnknown)?;
+    let registration: Registration = seal.open(Purpose::Registration, sealed).ok_or(Reason::ClientUnknown)?;
+    Ok(Client { id, registration })
+}

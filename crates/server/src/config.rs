@@ -1,0 +1,58 @@
+//! What a gateway needs to know, already checked for form: the binary reads it from TOML, a Rust program builds it.
+
+use std::path::PathBuf;
+
+use deputy_protocol::Issuer;
+use deputy_protocol::access::Rules;
+use deputy_protocol::family::Lifetimes;
+use deputy_protocol::scope::Scopes;
+use deputy_protocol::secret::ClientSecret;
+
+/// The configuration of one gateway.
+#[derive(Debug)]
+pub struct Config {
+    /// The origin under which people and clients reach the gateway, without a trailing slash: `https://mcp.example.com`. It is the issuer.
+    pub public_url: Issuer,
+    /// Where the database and the master key live. Created with access for the owner only.
+    pub data_dir: PathBuf,
+    /// The identity provider.
+    pub idp: IdpConfig,
+    /// Who may come in.
+    pub access: Rules,
+    /// The MCP servers to protect: at least one.
+    pub servers: Vec<ServerConfig>,
+    /// How long things live.
+    pub tokens: Lifetimes,
+    /// Further `Host` values to accept, for a reverse proxy that does not pass the original on.
+    pub allowed_hosts: Vec<String>,
+    /// Web origins whose pages may call the MCP endpoints, beside our own.
+    pub allowed_origins: Vec<String>,
+}
+
+/// The identity provider: any OpenID provider with discovery.
+#[derive(Debug)]
+pub struct IdpConfig {
+    /// Its issuer, to the letter.
+    pub issuer: Issuer,
+    /// Our static registration there.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: Option<ClientSecret>,
+    /// The scopes that we ask for; never what a client asked for.
+    pub scopes: Vec<String>,
+    /// Whether to ask the userinfo endpoint for claims that the ID token lacks.
+    pub userinfo: bool,
+}
+
+/// One MCP server behind the gateway.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// Its path on our origin, for example `/mcp`.
+    pub path: String,
+    /// Where it listens.
+    pub url: url::Url,
+    /// What people call it.
+    pub name: String,
+    /// The scopes that exist there.
+    pub scopes: Scopes,
+}

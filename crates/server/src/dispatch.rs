@@ -1,0 +1,153 @@
+//! From a request to its endpoint: host, path, method, body limit, in this order, once for all.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use deputy_protocol::Reason;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    HOST,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use crate::error::{Failure, json};
+use crate::gateway::Shared;
+use crate::routes::{Cors, Endpoint, Found, Route, find};
+use crate::{authorize, metadata, pages, register, revoke, token};
+
+/// What an endpoint sees of a request.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Incoming {
+    /// The one value of a header; nothing if it is missing, repeated or not text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        single(&self.headers, name)
+    }
+
+    /// The media type, in lower case and without parameters.
+    pub(crate) fn media_type(&self) -> String {
+        let value = self.header(&header::CONTENT_TYPE).unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// Whether the caller would rather read JSON than a page: mcp-remote asks so before it opens a browser (AS-49).
+    pub(crate) fn wants_json(&self) -> bool {
+        self.header(&header::ACCEPT).is_some_and(|accept| accept.contains("application/json") && !accept.contains("text/html"))
+    }
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Everything, behind one fallback: the table in `routes` is the only routing there is.
+pub(crate) fn router(gateway: Arc<Shared>) -> Router {
+    Router::new().fallback(handle).with_state(gateway)
+}
+
+async fn handle(State(gateway): State<Arc<Shared>>, request: Request) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let found = find(&method, &path);
+    // A load balancer asks for the sign of life under an address of its own.
+    let health = matches!(found, Found::Route(route) if route.endpoint == Endpoint::Health);
+    if !health && !host_is_ours(&gateway, &request) {
+        return json(&Reason::HostForeign.into(), "host", None);
+    }
+    if let Some((_, proxy)) = gateway.proxies.iter().find(|(known, _)| *known == path) {
+        return proxy.handle(request).await;
+    }
+    match found {
+        Found::Route(route) => {
+            let mut response = endpoint(&gateway, route, request).await;
+            if method == Method::HEAD {
+                *response.body_mut() = Body::empty();
+            }
+            with_cors(response, route)
+        }
+        Found::OtherMethod(route) => with_cors(other_method(&method, route), route),
+        Found::Nothing => json(&Reason::NotFound.into(), "router", None),
+    }
+}
+
+/// DNS rebinding ends here (PX-02, A-218). HTTP/2 carries the host in the URI.
+fn host_is_ours(gateway: &Shared, request: &Request) -> bool {
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let named = single(request.headers(), &HOST);
+    let host = match (authority, named) {
+        (Some(authority), Some(named)) if authority != named => None,
+        (Some(host), _) | (None, Some(host)) => Some(host),
+        (None, None) => None,
+    };
+    host.is_some_and(|host| gateway.allowed_hosts.iter().any(|allowed| allowed == host)) || gateway.origins.host_rule().check(host).is_ok()
+}
+
+async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let query = parts.uri.query().map(str::to_owned);
+    let body = match read(body, route.body_limit).await {
+        Ok(body) => body,
+        Err(failure) => return json(&failure, "body", None),
+    };
+    let request = Incoming { path: parts.uri.path().to_owned(), query, headers: parts.headers, body };
+    match route.endpoint {
+        Endpoint::Authorize => authorize::get(gateway, &request),
+        Endpoint::Consent => authorize::consent::post(gateway, &request).await,
+        Endpoint::Callback => authorize::callback::get(gateway, &request).await,
+        Endpoint::Token => token::post(gateway, &request).await,
+        Endpoint::Register => register::post(gateway, &request),
+        Endpoint::Revoke => revoke::post(gateway, &request).await,
+        Endpoint::ServerMetadata => metadata::server(gateway),
+        Endpoint::ResourceMetadata => metadata::resource(gateway, &request.path),
+        Endpoint::Jwks => metadata::jwks(gateway),
+        Endpoint::Health => metadata::text("text/plain; charset=utf-8", "ok\n"),
+        Endpoint::Stylesheet => metadata::text("text/css; charset=utf-8", pages::STYLESHEET),
+    }
+}
+
+/// Reads a body up to its limit. The rest of a longer one is not waited for.
+async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Reason::RequestTooLarge.into()),
+        Err(error) => Err(Failure::detailed(Reason::ParametersMalformed, error.to_string())),
+    }
+}
+
+fn other_method(method: &Method, route: &Route) -> Response {
+    if *method == Method::OPTIONS && route.cors == Cors::Anyone {
+        let mut preflight = Response::new(Body::empty());
+        *preflight.status_mut() = StatusCode::NO_CONTENT;
+        return preflight;
+    }
+    let mut response = json(&Reason::MethodNotAllowed.into(), "router", None);
+    let allow = if route.method == Method::GET { "GET, HEAD" } else { "POST" };
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// Without credentials: cookies of ours mean nothing at these endpoints, and browsers send none for `*`.
+fn with_cors(mut response: Response, route: &Route) -> Response {
+    if route.cors == Cors::Anyone {
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, mcp-protocol-version"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("www-authenticate, retry-after"));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}

@@ -1,0 +1,251 @@
+//! The gateway: everything that the endpoints share, put together once at start.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use deputy_fetch::Client as FetchClient;
+use deputy_guard::Verifier;
+use deputy_protocol::access::Rules;
+use deputy_protocol::family::Lifetimes;
+use deputy_protocol::metadata::{AuthorizationServer, ProtectedResourceMetadata};
+use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
+use deputy_protocol::web::Origins;
+use deputy_protocol::{Issuer, Reason, TransactionId};
+use moka::sync::Cache;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, ServerConfig};
+use crate::cookies::CookieStyle;
+use crate::error::Failure;
+use crate::idp::{self, Provider};
+use crate::keyring::Keyring;
+use crate::master;
+use crate::proxy::{Limits, Proxy, ProxyConfig};
+use crate::revocations::{POLL, Revoked};
+use crate::seal::Seal;
+use crate::store::{Rows, Sqlite, Store, StoreResult};
+use crate::{dispatch, random};
+
+/// How often what has ended is swept out of the store.
+const SWEEP: Duration = Duration::from_secs(300);
+/// Most transactions of which this process remembers that their answer came in.
+const ANSWERED_MAX: u64 = 100_000;
+
+/// A gateway that does not start, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {why}")]
+    DataDir {
+        /// The directory, or the file in it.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The configuration contradicts itself.
+    #[error("{0}")]
+    Config(String),
+    /// The identity provider is not what the configuration says.
+    #[error("the identity provider cannot be used: {0}")]
+    Idp(String),
+    /// The store or the keys in it cannot be used.
+    #[error("cannot start: {0}")]
+    Failed(#[from] Failure),
+}
+
+/// A running gateway. Clones share everything; background work ends when the last clone goes.
+#[derive(Clone, Debug)]
+pub struct Gateway(Arc<Shared>);
+
+/// What the endpoints share.
+pub(crate) struct Shared {
+    pub(crate) issuer: Issuer,
+    pub(crate) catalog: Catalog,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) rules: Rules,
+    pub(crate) origins: Origins,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) cookies: CookieStyle,
+    pub(crate) seal: Seal,
+    pub(crate) keyring: Keyring,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) revoked: Arc<Revoked>,
+    pub(crate) idp: Provider,
+    pub(crate) idp_scopes: Vec<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Transactions whose answer is in work or done here: spares the provider a second request. The store decides.
+    pub(crate) answered: Cache<TransactionId, ()>,
+    pub(crate) proxies: Vec<(String, Proxy)>,
+    pub(crate) server_metadata: AuthorizationServer,
+    pub(crate) resource_metadata: Vec<(String, ProtectedResourceMetadata)>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Starts a gateway: opens the store, loads the keys, asks the provider for its metadata.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong. A provider that is merely away is no reason not to start: sign-ins answer 503 until it is back.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_at(config, Arc::new(SystemClock)).await
+    }
+
+    /// [`Gateway::start`] under another clock.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let shared = assemble(config, clock).await?;
+        shared.idp.discover().await.map_err(StartError::Idp)?;
+        let shared = Arc::new(shared);
+        tokio::spawn(follow_revocations(Arc::downgrade(&shared)));
+        tokio::spawn(sweep(Arc::downgrade(&shared)));
+        Ok(Self(shared))
+    }
+
+    /// Everything that the gateway answers, as one router to serve or to mount at the root of an origin.
+    pub fn router(&self) -> Router {
+        dispatch::router(Arc::clone(&self.0))
+    }
+
+    /// The issuer, which is also the origin.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.0.issuer
+    }
+
+    /// How many rows each table holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn count_rows(&self) -> StoreResult<Rows> {
+        self.0.store.count().await
+    }
+}
+
+async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, StartError> {
+    let issuer = config.public_url;
+    let catalog = catalog(&issuer, &config.servers)?;
+    let origins = Origins::new(issuer.as_str(), &config.allowed_origins)
+        .map_err(|reason| StartError::Config(format!("public_url or allowed_origins: {reason}")))?;
+    let master = master::load_or_create(&config.data_dir)?;
+    let seal = Seal::new(&master).map_err(Failure::from)?;
+    let store = open_store(&config.data_dir).await?;
+    let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
+    let revoked = Arc::new(Revoked::new(config.tokens.access_token, Arc::clone(&clock)));
+    let fetch = FetchClient::new().map_err(|error| StartError::Failed(Failure::internal(error.to_string())))?;
+    let idp_scopes = config.idp.scopes.clone();
+    let idp = Provider::new(idp::OidcConfig::new(config.idp, format!("{issuer}/callback")), fetch, Arc::clone(&clock));
+    let mut proxies = Vec::new();
+    for (resource, server) in catalog.iter().zip(&config.servers) {
+        let verifier = Verifier::new(
+            issuer.clone(),
+            resource.uri.clone(),
+            resource.scopes.clone(),
+            Arc::clone(keyring.public()),
+            Arc::clone(&revoked) as Arc<dyn deputy_guard::Revocations>,
+        );
+        let proxy = Proxy::new(ProxyConfig {
+            resource: resource.clone(),
+            backend: backend_uri(server)?,
+            verifier: Arc::new(verifier),
+            hosts: origins.host_rule(),
+            origins: origins.origin_rule(),
+            clock: Arc::clone(&clock),
+            limits: Limits::default(),
+        });
+        proxies.push((resource.path.clone(), proxy.map_err(Failure::from)?));
+    }
+    let resource_metadata = catalog.iter().map(|r| (r.path.clone(), ProtectedResourceMetadata::new(r, &issuer))).collect();
+    Ok(Shared {
+        server_metadata: AuthorizationServer::new(&issuer, &catalog),
+        resource_metadata,
+        cookies: CookieStyle::of(issuer.as_str()),
+        issuer,
+        catalog,
+        lifetimes: config.tokens,
+        rules: config.access,
+        origins,
+        allowed_hosts: config.allowed_hosts,
+        seal,
+        keyring,
+        store,
+        revoked,
+        idp,
+        idp_scopes,
+        clock,
+        answered: Cache::builder().max_capacity(ANSWERED_MAX).time_to_live(Duration::from_secs(600)).build(),
+        proxies,
+    })
+}
+
+fn catalog(issuer: &Issuer, servers: &[ServerConfig]) -> Result<Catalog, StartError> {
+    if servers.is_empty() {
+        return Err(StartError::Config("there is no [[server]] to protect: add one with path and url".to_owned()));
+    }
+    let resource = |server: &ServerConfig| {
+        let uri = ResourceUri::parse(&format!("{issuer}{}", server.path))
+            .map_err(|_| StartError::Config(format!("the server path {} is not a URL path", server.path)))?;
+        // What the parser changes would be another path than the one that is compared with requests.
+        if uri.as_str() != format!("{issuer}{}", server.path) || server.scopes.is_empty() {
+            return Err(StartError::Config(format!("the server at {}: the path must be written canonically and there must be a scope", server.path)));
+        }
+        Ok(ProtectedResource { uri, path: server.path.clone(), name: server.name.clone(), scopes: server.scopes.clone() })
+    };
+    Ok(Catalog::new(servers.iter().map(resource).collect::<Result<_, _>>()?))
+}
+
+fn backend_uri(server: &ServerConfig) -> Result<http::Uri, StartError> {
+    server.url.as_str().parse().map_err(|_| StartError::Config(format!("the backend of {} is not an http(s) URL: {}", server.path, server.url)))
+}
+
+async fn open_store(data_dir: &Path) -> Result<Arc<dyn Store>, StartError> {
+    let path = data_dir.join("deputy.sqlite");
+    master::private_file(&path)?;
+    let open = Sqlite::open(&path).await;
+    open.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| StartError::Failed(error.into()))
+}
+
+/// Keeps the revoked set in step with the store, until the gateway is gone.
+async fn follow_revocations(shared: std::sync::Weak<Shared>) {
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = 0;
+    loop {
+        ticks.tick().await;
+        let Some(gateway) = shared.upgrade() else { return };
+        gateway.revoked.prune();
+        match gateway.revoked.catch_up(gateway.store.as_ref(), last).await {
+            Ok(sequence) => last = sequence,
+            Err(error) => tracing::warn!(target: "deputy::store", %error, "cannot read the revocation feed; trying again"),
+        }
+    }
+}
+
+/// Forgets what has ended, until the gateway is gone.
+async fn sweep(shared: std::sync::Weak<Shared>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(gateway) = shared.upgrade() else { return };
+        if let Err(error) = gateway.store.sweep(gateway.clock.now(), gateway.revoked.keep()).await {
+            tracing::warn!(target: "deputy::store", %error, "cannot sweep; trying again later");
+        }
+    }
+}
+
+impl Shared {
+    /// Random bytes, as endpoints need them.
+    pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Reason> {
+        random::bytes()
+    }
+}

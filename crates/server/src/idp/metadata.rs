@@ -1,0 +1,241 @@
+//! What the provider publishes: its metadata and its keys, each fetched once for all who wait, renewed, and kept while it is away.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use deputy_fetch::{Client as FetchClient, Endpoint};
+use deputy_protocol::{Issuer, Reason, Timestamp};
+use http::StatusCode;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::IdpFailure;
+use crate::clock::Clock;
+
+/// How long metadata and keys are used before they are renewed.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How long to wait after a fetch, good or bad, before the next (A-123: a flood of unknown keys is no flood of requests).
+const PAUSE: Duration = Duration::from_secs(30);
+/// How long keys are used that cannot be renewed.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// The provider's metadata, checked.
+#[derive(Clone, Debug)]
+pub(super) struct Metadata {
+    pub(super) authorization_endpoint: Endpoint,
+    pub(super) token_endpoint: Endpoint,
+    pub(super) userinfo_endpoint: Option<Endpoint>,
+    pub(super) jwks_uri: Endpoint,
+    /// Whether the token endpoint takes our secret in a Basic header.
+    pub(super) basic: bool,
+    /// Whether every answer carries `iss` (RFC 9207 §3).
+    pub(super) iss_in_answers: bool,
+}
+
+/// OpenID Connect Discovery §3.
+#[derive(Deserialize)]
+struct RawMetadata {
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    userinfo_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+/// Keys as published; those that we cannot read are left out instead of spoiling the others.
+#[derive(Deserialize)]
+struct RawKeys {
+    keys: Vec<serde_json::Value>,
+}
+
+/// What was fetched, and how the last attempt went.
+#[derive(Debug)]
+struct Kept<T> {
+    value: Option<(Arc<T>, Timestamp)>,
+    asked: Option<Timestamp>,
+    attempts: u64,
+    failure: Option<IdpFailure>,
+}
+
+impl<T> Kept<T> {
+    fn younger_than(&self, age: Duration, now: Timestamp) -> Option<Arc<T>> {
+        self.value.as_ref().filter(|(_, at)| now.since(*at) < age).map(|(value, _)| Arc::clone(value))
+    }
+
+    fn may_ask(&self, now: Timestamp) -> bool {
+        self.asked.is_none_or(|at| now.since(at) >= PAUSE)
+    }
+}
+
+/// A fetched document: readers take what is there, one fetch at a time renews it.
+#[derive(Debug)]
+struct Shelf<T> {
+    kept: RwLock<Kept<T>>,
+    fetching: Mutex<()>,
+}
+
+impl<T> Shelf<T> {
+    fn new() -> Self {
+        Self { kept: RwLock::new(Kept { value: None, asked: None, attempts: 0, failure: None }), fetching: Mutex::new(()) }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Kept<T>> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The document: fresh if it can be had, else the last good if it is younger than `usable`. Nobody waits for more than one fetch
+    /// that fails, however many came before.
+    async fn fresh(&self, usable: Duration, now: Timestamp, fetch: impl Future<Output = Result<T, IdpFailure>>) -> Result<Arc<T>, IdpFailure> {
+        let (fresh, last_good, attempts) = {
+            let kept = self.read();
+            (kept.younger_than(FRESH, now), kept.younger_than(usable, now), kept.attempts)
+        };
+        if let Some(fresh) = fresh {
+            return Ok(fresh);
+        }
+        let _one_at_a_time = match (self.fetching.try_lock(), &last_good) {
+            (Ok(turn), _) => turn,
+            (Err(_), Some(last_good)) => return Ok(Arc::clone(last_good)),
+            (Err(_), None) => self.fetching.lock().await,
+        };
+        {
+            let kept = self.read();
+            if let Some(fresh) = kept.younger_than(FRESH, now) {
+                return Ok(fresh);
+            }
+            if let (true, Some(failure)) = (kept.attempts != attempts, &kept.failure) {
+                return last_good.ok_or_else(|| failure.clone());
+            }
+            // Without a last good one there is nothing to lose by asking each time.
+            if let (Some(last_good), false) = (&last_good, kept.may_ask(now)) {
+                return Ok(Arc::clone(last_good));
+            }
+        }
+        let fetched = self.attempt(now, fetch).await;
+        match (fetched, last_good) {
+            (Err(failure), Some(last_good)) => {
+                tracing::warn!(target: "deputy::idp", detail = failure.detail, "cannot renew what the identity provider publishes; using the last");
+                Ok(last_good)
+            }
+            (fetched, _) => fetched,
+        }
+    }
+
+    /// Another document than `known`, if asking again is due and gives any.
+    async fn newer(&self, known: &Arc<T>, now: Timestamp, fetch: impl Future<Output = Result<T, IdpFailure>>) -> Option<Arc<T>> {
+        let _one_at_a_time = self.fetching.lock().await;
+        {
+            let kept = self.read();
+            if let Some((current, _)) = &kept.value
+                && !Arc::ptr_eq(current, known)
+            {
+                return Some(Arc::clone(current));
+            }
+            if !kept.may_ask(now) {
+                return None;
+            }
+        }
+        self.attempt(now, fetch).await.ok()
+    }
+
+    /// One fetch. The caller holds the lock.
+    async fn attempt(&self, now: Timestamp, fetch: impl Future<Output = Result<T, IdpFailure>>) -> Result<Arc<T>, IdpFailure> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner).asked = Some(now);
+        let fetched = fetch.await.map(Arc::new);
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.attempts = kept.attempts.wrapping_add(1);
+        kept.failure = fetched.as_ref().err().cloned();
+        if let Ok(value) = &fetched {
+            kept.value = Some((Arc::clone(value), now));
+        }
+        fetched
+    }
+}
+
+/// The provider's published documents.
+#[derive(Debug)]
+pub(super) struct Directory {
+    issuer: Issuer,
+    fetch: FetchClient,
+    clock: Arc<dyn Clock>,
+    metadata: Shelf<Metadata>,
+    keys: Shelf<JwkSet>,
+}
+
+impl Directory {
+    pub(super) fn new(issuer: Issuer, fetch: FetchClient, clock: Arc<dyn Clock>) -> Self {
+        Self { issuer, fetch, clock, metadata: Shelf::new(), keys: Shelf::new() }
+    }
+
+    /// The metadata: fresh if it can be had, else the last good.
+    pub(super) async fn metadata(&self) -> Result<Arc<Metadata>, IdpFailure> {
+        self.metadata.fresh(Duration::MAX, self.clock.now(), self.fetch_metadata()).await
+    }
+
+    /// The keys: fresh if they can be had, else the last good for a day.
+    pub(super) async fn keys(&self) -> Result<Arc<JwkSet>, IdpFailure> {
+        self.keys.fresh(STALE, self.clock.now(), self.fetch_keys()).await
+    }
+
+    /// Other keys than `known`, if asking again is due and gives any.
+    pub(super) async fn newer_keys(&self, known: &Arc<JwkSet>) -> Option<Arc<JwkSet>> {
+        self.keys.newer(known, self.clock.now(), self.fetch_keys()).await
+    }
+
+    async fn fetch_metadata(&self) -> Result<Metadata, IdpFailure> {
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.as_str().trim_end_matches('/'));
+        let raw: RawMetadata = self.fetch_json(&endpoint("issuer", &url)?, "the discovery document").await?;
+        if raw.issuer != self.issuer.as_str() {
+            let detail = format!("its metadata names the issuer {:?}, the configuration {:?}; they must be equal to the letter", excerpt(&raw.issuer), self.issuer.as_str());
+            return Err(IdpFailure::refused(Reason::IdpIssuerMismatch, detail));
+        }
+        // RFC 8414 §2: without the list, Basic is the default. A provider that lists both gets Basic.
+        let methods = raw.token_endpoint_auth_methods_supported;
+        Ok(Metadata {
+            authorization_endpoint: endpoint("authorization_endpoint", &raw.authorization_endpoint)?,
+            token_endpoint: endpoint("token_endpoint", &raw.token_endpoint)?,
+            userinfo_endpoint: raw.userinfo_endpoint.map(|url| endpoint("userinfo_endpoint", &url)).transpose()?,
+            jwks_uri: endpoint("jwks_uri", &raw.jwks_uri)?,
+            basic: methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic")),
+            iss_in_answers: raw.authorization_response_iss_parameter_supported,
+        })
+    }
+
+    async fn fetch_keys(&self) -> Result<JwkSet, IdpFailure> {
+        let metadata = self.metadata().await?;
+        let raw: RawKeys = self.fetch_json(&metadata.jwks_uri, "the key set").await?;
+        let keys = raw.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()).collect();
+        Ok(JwkSet { keys })
+    }
+
+    async fn fetch_json<T: serde::de::DeserializeOwned>(&self, from: &Endpoint, what: &str) -> Result<T, IdpFailure> {
+        let answer = self.fetch.get(from, deputy_fetch::Credentials::None).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
+        if answer.status != StatusCode::OK {
+            return Err(status_failure(what, answer.status));
+        }
+        answer.json().map_err(|error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("{what} cannot be read: {error}")))
+    }
+}
+
+fn endpoint(name: &str, url: &str) -> Result<Endpoint, IdpFailure> {
+    Endpoint::parse(url).map_err(|error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("{name} {:?}: {error}", excerpt(url))))
+}
+
+/// The head of what the provider says, for the log.
+fn excerpt(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+/// 5xx and 429 pass; anything else does not by itself.
+pub(super) fn status_failure(what: &str, status: StatusCode) -> IdpFailure {
+    let detail = format!("{what} answered {status}");
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        IdpFailure::outage(detail)
+    } else {
+        IdpFailure::refused(Reason::IdpAnswerMalformed, detail)
+    }
+}

@@ -1,0 +1,257 @@
+//! Login at the identity provider: deputy as an OAuth client with one static registration (OC-01…18).
+//!
+//! What this module guarantees:
+//! - The provider is asked with our own parameters only; nothing of a client's request reaches it (OC-12, A-070, A-072).
+//! - An answer becomes an identity only through a signature by a key that the provider publishes, and `check_id_token`.
+//! - What the provider says in words goes to the log at most (OC-18).
+
+mod metadata;
+mod tokens;
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use deputy_fetch::{Answer, Client as FetchClient, Credentials, Endpoint};
+use deputy_guard::jws;
+use deputy_protocol::claims::{ExpectedIdToken, IdTokenClaims, Userinfo, VerifiedIdentity, check_id_token};
+use deputy_protocol::pkce::Verifier;
+use deputy_protocol::secret::{ClientSecret, Nonce};
+use deputy_protocol::transaction::IdpRequest;
+use deputy_protocol::{Issuer, Reason, Timestamp};
+use jsonwebtoken::Algorithm;
+
+use crate::clock::Clock;
+use crate::config::IdpConfig;
+use crate::error::Failure;
+use metadata::{Directory, Metadata};
+pub use tokens::IdpTokens;
+use tokens::TokenAnswer;
+
+/// The signatures that an ID token may have: asymmetric ones, whatever the token or the provider's metadata say.
+const ALGORITHMS: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// Our registration at a provider.
+#[derive(Debug)]
+pub struct OidcConfig {
+    idp: IdpConfig,
+    redirect_uri: String,
+}
+
+impl OidcConfig {
+    /// The registration, with the redirect URI that it names.
+    #[must_use]
+    pub fn new(idp: IdpConfig, redirect_uri: String) -> Self {
+        Self { idp, redirect_uri }
+    }
+}
+
+/// A completed login.
+#[derive(Debug)]
+pub struct SignIn {
+    /// Who.
+    pub identity: VerifiedIdentity,
+    /// The provider's tokens, for us alone (OC-01).
+    pub tokens: IdpTokens,
+}
+
+/// A login that failed.
+#[derive(Clone, Debug)]
+pub struct IdpFailure {
+    /// Why.
+    pub reason: Reason,
+    /// What the operator should read.
+    pub detail: String,
+    /// Whether it may pass by itself.
+    pub outage: bool,
+}
+
+impl IdpFailure {
+    fn refused(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), outage: false }
+    }
+
+    fn outage(detail: impl Into<String>) -> Self {
+        Self { reason: Reason::IdpUnavailable, detail: detail.into(), outage: true }
+    }
+}
+
+impl From<IdpFailure> for Failure {
+    fn from(failure: IdpFailure) -> Self {
+        Self::detailed(failure.reason, failure.detail)
+    }
+}
+
+/// What an error code in the provider's answer means for the client. Unknown codes are our problem, not the person's.
+#[must_use]
+pub fn refusal_of(error: &str) -> Reason {
+    match error {
+        "access_denied" | "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => Reason::IdpDenied,
+        "temporarily_unavailable" => Reason::IdpUnavailable,
+        _ => Reason::IdpError,
+    }
+}
+
+/// The identity provider.
+pub struct Provider {
+    config: OidcConfig,
+    fetch: FetchClient,
+    directory: Directory,
+    display_host: String,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").field("issuer", &self.config.idp.issuer).finish_non_exhaustive()
+    }
+}
+
+impl Provider {
+    /// A provider that nobody has asked yet.
+    #[must_use]
+    pub fn new(config: OidcConfig, fetch: FetchClient, clock: Arc<dyn Clock>) -> Self {
+        let directory = Directory::new(config.idp.issuer.clone(), fetch.clone(), clock);
+        let host = Endpoint::parse(config.idp.issuer.as_str()).ok().and_then(|issuer| issuer.url().host_str().map(str::to_owned));
+        let display_host = host.unwrap_or_else(|| config.idp.issuer.to_string());
+        Self { config, fetch, directory, display_host }
+    }
+
+    /// Its issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.config.idp.issuer
+    }
+
+    /// Its host, for people.
+    #[must_use]
+    pub fn display_host(&self) -> &str {
+        &self.display_host
+    }
+
+    /// Asks for its metadata, at start. A provider that is away is no error; it is asked again when somebody signs in.
+    ///
+    /// # Errors
+    /// What is wrong, when it answers and is not the provider that the configuration names (OC-06, A-125).
+    pub async fn discover(&self) -> Result<(), String> {
+        match self.directory.metadata().await {
+            Ok(metadata) if self.config.idp.userinfo && metadata.userinfo_endpoint.is_none() => {
+                Err("userinfo = true, but its metadata names no userinfo_endpoint".to_owned())
+            }
+            Ok(_) => Ok(()),
+            Err(failure) if failure.outage => {
+                tracing::warn!(target: "deputy::idp", detail = failure.detail, "the identity provider is away; sign-ins wait until it is back");
+                Ok(())
+            }
+            Err(failure) => Err(failure.detail),
+        }
+    }
+
+    /// Where the browser goes to sign in. Only the parameters below are ever sent.
+    ///
+    /// # Errors
+    /// [`Reason::IdpUnavailable`] while the provider's metadata cannot be had.
+    pub async fn authorization_url(&self, request: &IdpRequest) -> Result<String, IdpFailure> {
+        let metadata = self.directory.metadata().await?;
+        let mut url = metadata.authorization_endpoint.url().clone();
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.config.idp.client_id)
+            .append_pair("redirect_uri", &self.config.redirect_uri)
+            .append_pair("scope", &self.config.idp.scopes.join(" "))
+            .append_pair("state", request.state.expose())
+            .append_pair("nonce", request.nonce.expose())
+            .append_pair("code_challenge", request.verifier.challenge().as_str())
+            .append_pair("code_challenge_method", "S256");
+        Ok(url.into())
+    }
+
+    /// Checks the `iss` of an answer (RFC 9207 §2.4; OC-05): equal to the letter if there, there if the provider says it sends it.
+    ///
+    /// # Errors
+    /// [`Reason::IdpIssuerMismatch`]; [`Reason::IdpUnavailable`] when it is not there and we cannot find out whether it should be.
+    pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), IdpFailure> {
+        let fits = match iss {
+            Some(iss) => iss == self.issuer().as_str(),
+            None => !self.directory.metadata().await?.iss_in_answers,
+        };
+        if fits { Ok(()) } else { Err(IdpFailure::refused(Reason::IdpIssuerMismatch, "iss is another, or missing although promised")) }
+    }
+
+    /// Redeems the provider's code and finds out who signed in.
+    ///
+    /// # Errors
+    /// [`IdpFailure`]: the provider is away, or its answer does not hold.
+    pub async fn redeem(&self, code: &str, verifier: &Verifier, nonce: &Nonce, now: Timestamp) -> Result<SignIn, IdpFailure> {
+        let metadata = self.directory.metadata().await?;
+        let answer = self.token_request(&metadata, code, verifier).await?;
+        let answer = TokenAnswer::read(&answer)?;
+        let identity = self.identity(&answer.id_token, nonce, now).await?;
+        let identity = self.with_userinfo(&metadata, identity, &answer).await?;
+        Ok(SignIn { identity, tokens: answer.into_tokens(now) })
+    }
+
+    async fn token_request(&self, metadata: &Metadata, code: &str, verifier: &Verifier) -> Result<Answer, IdpFailure> {
+        let (credentials, form) = self.token_form(metadata, code, verifier);
+        let sent = self.fetch.post_form(&metadata.token_endpoint, credentials, form).await;
+        sent.map_err(|error| IdpFailure::outage(error.to_string()))
+    }
+
+    /// The token request, with our secret where the provider wants it (RFC 6749 §2.3.1, §4.1.3).
+    fn token_form(&self, metadata: &Metadata, code: &str, verifier: &Verifier) -> (Credentials, String) {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", code)
+            .append_pair("redirect_uri", &self.config.redirect_uri)
+            .append_pair("code_verifier", verifier.expose());
+        let id = &self.config.idp.client_id;
+        match &self.config.idp.client_secret {
+            Some(secret) if metadata.basic => return (Credentials::Header(basic(id, secret)), form.finish()),
+            Some(secret) => form.append_pair("client_id", id).append_pair("client_secret", secret.expose()),
+            None => form.append_pair("client_id", id),
+        };
+        (Credentials::None, form.finish())
+    }
+
+    /// Who the ID token is about. A key that we do not know yet may be new: the keys are fetched again, within bounds.
+    async fn identity(&self, id_token: &ClientSecret, nonce: &Nonce, now: Timestamp) -> Result<VerifiedIdentity, IdpFailure> {
+        let keys = self.directory.keys().await?;
+        let mut signed = jws::verify::<IdTokenClaims>(id_token.expose(), &keys, ALGORITHMS);
+        if signed.is_err()
+            && let Some(newer) = self.directory.newer_keys(&keys).await
+        {
+            signed = jws::verify(id_token.expose(), &newer, ALGORITHMS);
+        }
+        let signed = signed.map_err(|_| IdpFailure::refused(Reason::IdTokenSignature, "no published key of the provider verifies the ID token"))?;
+        let expected = ExpectedIdToken { issuer: self.issuer(), client_id: &self.config.idp.client_id, nonce, now };
+        check_id_token(signed, expected).map_err(|reason| IdpFailure::refused(reason, "the ID token's claims do not fit"))
+    }
+
+    async fn with_userinfo(&self, metadata: &Metadata, identity: VerifiedIdentity, answer: &TokenAnswer) -> Result<VerifiedIdentity, IdpFailure> {
+        let (true, Some(endpoint)) = (self.config.idp.userinfo, &metadata.userinfo_endpoint) else { return Ok(identity) };
+        let bearer = ClientSecret::from_text(format!("Bearer {}", answer.access_token.expose()));
+        let said = self.fetch.get(endpoint, Credentials::Header(bearer)).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
+        if !said.status.is_success() {
+            return Err(metadata::status_failure("the userinfo endpoint", said.status));
+        }
+        let malformed = |error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("userinfo: {error}"));
+        let userinfo: Userinfo = said.json().map_err(malformed)?;
+        identity.with_userinfo(userinfo).map_err(|reason| IdpFailure::refused(reason, "userinfo names another subject"))
+    }
+}
+
+/// HTTP Basic as OAuth wants it: both halves form-encoded first (RFC 6749 §2.3.1).
+fn basic(id: &str, secret: &ClientSecret) -> ClientSecret {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    ClientSecret::from_text(format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(id), encode(secret.expose())))))
+}

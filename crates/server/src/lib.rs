@@ -1,0 +1,39 @@
+//! deputy as a library: authorization server, identity provider login, gateway and store behind one [`Gateway`].
+//!
+//! What this crate guarantees:
+//! - The safety property of `SECURITY.md`: a code leaves only into a browser that was shown the request, approved it on our page, and
+//!   itself finished the provider's login for it.
+//! - Anonymous requests write nothing; the store is first written when a person has signed in.
+//! - Nothing reaches a backend without a [`deputy_guard::Permit`], and the issuer and resources come from configuration, never from a
+//!   request.
+#![forbid(unsafe_code)]
+
+mod authorize;
+mod clients;
+pub mod clock;
+pub mod config;
+mod cookies;
+mod dispatch;
+mod error;
+mod gateway;
+pub mod idp;
+mod keyring;
+mod master;
+mod metadata;
+mod pages;
+mod proxy;
+pub mod random;
+mod register;
+mod revocations;
+mod revoke;
+pub mod routes;
+mod seal;
+mod serve;
+mod store;
+mod token;
+
+pub use config::{Config, IdpConfig, ServerConfig};
+pub use error::Failure;
+pub use gateway::{Gateway, StartError};
+pub use serve::serve;
+pub use store::StoreError;

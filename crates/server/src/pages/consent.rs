@@ -1,0 +1,137 @@
+//! The consent page: who asks, for which server, to do what, and where the answer goes.
+
+use askama::Template;
+use deputy_protocol::client::DisplayName;
+use deputy_protocol::redirect::{Destination, RedirectUri};
+use deputy_protocol::resource::ResourceUri;
+use deputy_protocol::scope::Scopes;
+use http::StatusCode;
+
+use super::{Opener, Page, Referrer, render};
+
+/// From this length on, a redirect URI is shown in a box that scrolls, so that it cannot push the buttons away.
+const LONG_URI: usize = 160;
+
+/// What we know of a client beyond its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientProof<'a> {
+    /// Nothing: it registered itself, and anyone can choose any name.
+    Unverified,
+    #[cfg_attr(not(test), expect(dead_code, reason = "no client has a metadata document yet"))]
+    /// Its metadata document lies at this host (AS-34).
+    PublishedAt(&'a str),
+    #[cfg_attr(not(test), expect(dead_code, reason = "no client is registered by the operator yet"))]
+    /// The operator of this server registered it.
+    ByOperator,
+}
+
+/// Everything that the consent page shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConsentView<'a> {
+    /// The client's name, its own words.
+    pub(crate) client_name: &'a DisplayName,
+    /// What stands behind the name.
+    pub(crate) client_proof: ClientProof<'a>,
+    /// Where the answer will be sent, with its real port (CON-06).
+    pub(crate) redirect: &'a RedirectUri,
+    /// What the operator calls the MCP server (CON-33).
+    pub(crate) server_name: &'a str,
+    /// The MCP server's address.
+    pub(crate) resource: &'a ResourceUri,
+    /// What the client may do there.
+    pub(crate) scopes: &'a Scopes,
+    /// The host of the identity provider, where the person goes next.
+    pub(crate) idp_host: &'a str,
+    /// The scopes that we ask for there (CON-05).
+    pub(crate) idp_scopes: &'a [String],
+    /// The sealed ticket for the hidden field (CON-07).
+    pub(crate) ticket: &'a str,
+    /// Where the form is posted.
+    pub(crate) action: &'a str,
+}
+
+/// The consent page.
+#[must_use]
+pub(crate) fn consent(view: &ConsentView<'_>) -> Page {
+    let destination = view.redirect.destination();
+    let template = ConsentTemplate {
+        view,
+        host_of_client: match view.client_proof {
+            ClientProof::PublishedAt(host) => Some(host),
+            ClientProof::Unverified | ClientProof::ByOperator => None,
+        },
+        unverified: view.client_proof == ClientProof::Unverified,
+        uri: UriParts::of(view.redirect),
+        loopback: destination == Destination::Loopback,
+        private_use: destination == Destination::PrivateUse,
+        scopes: view.scopes.iter().map(ScopeLine::of_server).collect(),
+        idp_scopes: view.idp_scopes.iter().map(|scope| ScopeLine::of_idp(scope)).collect(),
+    };
+    Page { status: StatusCode::OK, html: render(&template), referrer: Referrer::OwnPages, opener: Opener::Kept }
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+struct ConsentTemplate<'a> {
+    view: &'a ConsentView<'a>,
+    host_of_client: Option<&'a str>,
+    unverified: bool,
+    uri: UriParts<'a>,
+    loopback: bool,
+    private_use: bool,
+    scopes: Vec<ScopeLine<'a>>,
+    idp_scopes: Vec<ScopeLine<'a>>,
+}
+
+/// A redirect URI, cut around the part that a person must look at: the host or, for a private-use URI, the scheme (AS-35).
+#[derive(Debug, PartialEq, Eq)]
+struct UriParts<'a> {
+    before: &'a str,
+    host: &'a str,
+    after: &'a str,
+    long: bool,
+}
+
+impl<'a> UriParts<'a> {
+    fn of(uri: &'a RedirectUri) -> Self {
+        let text = uri.as_str();
+        let host = uri.host();
+        // A redirect URI has no user part, so its first occurrence after the scheme is the host.
+        let from = match uri.destination() {
+            Destination::PrivateUse => 0,
+            Destination::Web | Destination::Loopback => text.find("://").map_or(0, |colon| colon + 3),
+        };
+        let (before, rest) = text.split_at_checked(from).unwrap_or(("", text));
+        let (host, after) = rest.split_at_checked(host.len()).unwrap_or((rest, ""));
+        Self { before, host, after, long: text.len() > LONG_URI }
+    }
+}
+
+/// One scope: in words where we have some, and always as its code.
+#[derive(Debug)]
+struct ScopeLine<'a> {
+    code: &'a str,
+    words: Option<&'static str>,
+}
+
+impl<'a> ScopeLine<'a> {
+    fn of_server(code: &'a str) -> Self {
+        let words = match code {
+            "mcp" => Some("Use its tools and read its data in your name"),
+            _ => None,
+        };
+        Self { code, words }
+    }
+
+    fn of_idp(code: &'a str) -> Self {
+        let words = match code {
+            "openid" => Some("who you are"),
+            "profile" => Some("your name"),
+            "email" => Some("your e-mail address"),
+            "groups" => Some("your groups"),
+            "offline_access" => Some("staying signed in"),
+            _ => None,
+        };
+        Self { code, words }
+    }
+}

@@ -1,0 +1,66 @@
+//! Views for the tests and the screenshots: a friendly one and a nasty one.
+
+use deputy_protocol::client::DisplayName;
+use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::resource::ResourceUri;
+use deputy_protocol::scope::{Scope, Scopes};
+
+use super::{ClientProof, ConsentView, Page, consent};
+
+/// Owns what a [`ConsentView`] borrows.
+pub(super) struct Sample {
+    pub(super) name: String,
+    pub(super) proof: ClientProof<'static>,
+    pub(super) redirect: String,
+    pub(super) server: String,
+    pub(super) scopes: Vec<String>,
+    pub(super) idp_scopes: Vec<String>,
+    pub(super) ticket: String,
+}
+
+impl Sample {
+    pub(super) fn friendly() -> Self {
+        let text = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect();
+        Self {
+            name: "Claude Code".to_owned(),
+            proof: ClientProof::Unverified,
+            redirect: "http://localhost:33418/callback".to_owned(),
+            server: "Company Wiki".to_owned(),
+            scopes: text(&["mcp"]),
+            idp_scopes: text(&["openid", "profile", "email"]),
+            ticket: "dpt_sealed".to_owned(),
+        }
+    }
+
+    pub(super) fn nasty() -> Self {
+        Self {
+            name: "\u{202e}Сlaude</title><script>alert(1)</script>\" onload=\"alert(2)' (verified by Microsoft) supercalifragilisticexpialidocious"
+                .to_owned(),
+            redirect: format!("https://claude.ai.{}.evil.example/cb?x={}", "very-long-label.".repeat(5).trim_end_matches('.'), "a".repeat(900)),
+            server: "An internal server with a really rather long name that somebody in the department chose".to_owned(),
+            scopes: ["mcp", "files:read", "files:write", "admin.directory.group.member.readonly:everything-in-the-organisation"]
+                .into_iter()
+                .map(str::to_owned)
+                .chain((0..8).map(|n| format!("scope-{n}")))
+                .collect(),
+            idp_scopes: ["openid", "profile", "email", "offline_access", "https://graph.example.com/.default"].map(str::to_owned).to_vec(),
+            ..Self::friendly()
+        }
+    }
+
+    pub(super) fn page(&self) -> Page {
+        let scopes: Scopes = self.scopes.iter().map(|s| Scope::parse(s).unwrap()).collect();
+        consent(&ConsentView {
+            client_name: &DisplayName::clean(&self.name),
+            client_proof: self.proof,
+            redirect: &RedirectUri::parse(&self.redirect).unwrap(),
+            server_name: &self.server,
+            resource: &ResourceUri::parse("https://mcp.example.com/mcp").unwrap(),
+            scopes: &scopes,
+            idp_host: "login.example.com",
+            idp_scopes: &self.idp_scopes,
+            ticket: &self.ticket,
+            action: "/consent",
+        })
+    }
+}

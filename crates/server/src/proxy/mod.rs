@@ -1,0 +1,156 @@
+//! The reverse proxy in front of one MCP server: from a stranger's request to the backend's answer, both cleaned.
+//!
+//! What this module guarantees:
+//! - Nothing reaches the backend without a [`Permit`]; [`Forwarder::forward`] demands one (I5).
+//! - What is sent on is built from lists of what MCP needs, both ways. A header that nobody thought of stays here (PX-17, A-186, A-204).
+//! - Bodies are streamed; the backend's answer ends when the client leaves, the token ends or its grant is revoked.
+//!
+//! The order in [`Proxy::answer`] is that of requirements §2.3: host, origin, preflight, path, token, and then the rest.
+
+mod body;
+mod cors;
+mod forward;
+mod headers;
+mod refusal;
+mod response;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use deputy_guard::Verifier;
+use deputy_protocol::Reason;
+use deputy_protocol::resource::ProtectedResource;
+use deputy_protocol::web::{AllowedOrigin, HostRule, OriginRule};
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
+
+use crate::clock::Clock;
+use forward::Forwarder;
+
+/// What a proxy needs to know.
+#[derive(Debug)]
+pub(crate) struct ProxyConfig {
+    /// What it protects.
+    pub(crate) resource: ProtectedResource,
+    /// The MCP server behind it, with path and query as they are sent.
+    pub(crate) backend: Uri,
+    /// Judges access tokens for this resource.
+    pub(crate) verifier: Arc<Verifier>,
+    /// Which `Host` is us.
+    pub(crate) hosts: HostRule,
+    /// Which web origins may call.
+    pub(crate) origins: OriginRule,
+    /// The time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Limits; [`Limits::default`] is good.
+    pub(crate) limits: Limits,
+}
+
+/// What a request may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The largest request body, in bytes (PX-19).
+    pub(crate) request_body: usize,
+    /// How long connecting to the backend may take. Its answer may take any time: tools are slow.
+    pub(crate) connect: Duration,
+    /// How often an open stream asks whether it may go on.
+    pub(crate) recheck: Duration,
+    /// How long the answer to a POST may go on after its token's end, so that a call begun with a valid token is not cut off. A revoked
+    /// grant ends it at once; a GET stream ends with the token.
+    pub(crate) answer_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_body: 4 * 1024 * 1024,
+            connect: Duration::from_secs(10),
+            recheck: Duration::from_secs(1),
+            answer_grace: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The proxy of one protected resource.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    resource: ProtectedResource,
+    verifier: Arc<Verifier>,
+    hosts: HostRule,
+    origins: OriginRule,
+    clock: Arc<dyn Clock>,
+    forwarder: Forwarder,
+}
+
+impl Proxy {
+    /// Makes the proxy and its connection pool.
+    ///
+    /// # Errors
+    /// [`Reason::UrlInvalid`] for a backend that is no http(s) URL, [`Reason::Internal`] when the machine's certificates cannot be read.
+    pub(crate) fn new(config: ProxyConfig) -> Result<Self, Reason> {
+        let ProxyConfig { resource, backend, verifier, hosts, origins, clock, limits } = config;
+        let forwarder = Forwarder::new(backend, Arc::clone(&verifier), Arc::clone(&clock), limits)?;
+        Ok(Self { resource, verifier, hosts, origins, clock, forwarder })
+    }
+
+    /// Answers one request, whatever it is.
+    pub(crate) async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let mut origin = None;
+        let mut answer = match self.caller(&request) {
+            Ok(allowed) => {
+                origin = allowed;
+                self.answer(request, origin.as_ref()).await
+            }
+            Err(reason @ Reason::HostForeign) => refusal::response(StatusCode::MISDIRECTED_REQUEST, reason),
+            Err(reason) => refusal::response(StatusCode::FORBIDDEN, reason),
+        };
+        response::harden(answer.headers_mut());
+        if let Some(origin) = &origin {
+            cors::expose(answer.headers_mut(), origin);
+        }
+        answer
+    }
+
+    async fn answer(&self, request: Request<Body>, origin: Option<&AllowedOrigin>) -> Response<Body> {
+        if let (Some(_), true) = (origin, cors::is_preflight(&request)) {
+            return cors::preflight(request.headers());
+        }
+        // The router matched the raw path already; what is judged here is what is forwarded.
+        if request.uri().path() != self.resource.path {
+            return refusal::response(StatusCode::NOT_FOUND, Reason::NotFound);
+        }
+        // Every method, before anything about it is said (PX-21): clients take a 405 for a sign of an older server.
+        let permit = match self.verifier.verify(request.headers(), self.clock.now()) {
+            Ok(permit) => permit,
+            Err(refused) => return refusal::of(&refused),
+        };
+        if ![Method::POST, Method::GET, Method::DELETE].contains(request.method()) {
+            return refusal::method();
+        }
+        self.forwarder.forward(permit, request).await
+    }
+
+    /// Who is calling, as far as `Host` and `Origin` tell (PX-01, PX-02).
+    fn caller(&self, request: &Request<Body>) -> Result<Option<AllowedOrigin>, Reason> {
+        let named = request.uri().authority().map(http::uri::Authority::as_str);
+        let host = only(request.headers(), &HOST).map_err(|()| Reason::HostForeign)?;
+        // HTTP/2 names the host in the URI only; an absolute URI beside a Host header must agree with the rule as well.
+        self.hosts.check(host.or(named))?;
+        self.hosts.check(named.or(host))?;
+        let origin = only(request.headers(), &ORIGIN).map_err(|()| Reason::OriginForeign)?;
+        self.origins.check(origin)
+    }
+}
+
+/// The value of a header that may stand once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        (Some(_), Some(_)) => Err(()),
+    }
+}

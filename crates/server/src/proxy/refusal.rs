@@ -1,0 +1,37 @@
+//! Answers of our own: JSON, never HTML, and never JSON-RPC codes, which are the backend's to give (PX-13).
+
+use axum::body::Body;
+use deputy_guard::Refused;
+use deputy_protocol::Reason;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+/// A refusal with its reason.
+pub(super) fn response(status: StatusCode, reason: Reason) -> Response<Body> {
+    tracing::info!(reason = reason.code(), status = status.as_u16(), "refused");
+    let body = serde_json::json!({ "error": reason.code(), "error_description": reason.message() });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A refusal of the guard, with its challenge.
+pub(super) fn of(refused: &Refused) -> Response<Body> {
+    tracing::info!(reason = refused.reason().code(), "refused");
+    refused.response().map(Body::new)
+}
+
+/// A method that MCP does not have.
+pub(super) fn method() -> Response<Body> {
+    let mut response = response(StatusCode::METHOD_NOT_ALLOWED, Reason::MethodNotAllowed);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+    response
+}
+
+/// The backend is away: the client should try again, and not sign in anew (I12).
+pub(super) fn unreachable(status: StatusCode) -> Response<Body> {
+    let mut response = response(status, Reason::BackendUnreachable);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}

@@ -1,0 +1,27 @@
+//! Dynamic client registration (RFC 7591; AS-43…47). Writes nothing: the id is the registration (decision 1).
+
+use axum::response::Response;
+use deputy_protocol::Reason;
+use deputy_protocol::client::{AuthMethod, RawMetadata, RegistrationResponse};
+use http::StatusCode;
+
+use crate::clients;
+use crate::dispatch::Incoming;
+use crate::error::{Failure, json, json_body};
+use crate::gateway::Shared;
+
+/// `POST /register`.
+pub(crate) fn post(gateway: &Shared, request: &Incoming) -> Response {
+    register(gateway, request).unwrap_or_else(|failure| json(&failure, "register", None))
+}
+
+fn register(gateway: &Shared, request: &Incoming) -> Result<Response, Failure> {
+    if request.media_type() != "application/json" {
+        return Err(Reason::MediaTypeUnsupported.into());
+    }
+    let registration = RawMetadata::parse(&request.body)?.check(gateway.clock.now())?;
+    let client = clients::register(&gateway.seal, registration)?;
+    let secret = (client.registration.auth_method != AuthMethod::None).then(|| gateway.seal.client_secret(&client.id));
+    tracing::info!(target: "deputy::event", event = "client_registered", client_name = client.registration.name.as_str());
+    Ok(json_body(StatusCode::CREATED, &RegistrationResponse::new(&client, secret.as_ref().map(|secret| secret.expose()))))
+}

@@ -1,0 +1,201 @@
+//! Sealing: what leaves us and must come back unread and unchanged.
+//!
+//! One master secret gives one key per purpose (HKDF-SHA-256, RFC 5869), so that a box made for one purpose opens for no other. The
+//! cipher is AES-256-GCM-SIV (RFC 8452): anyone may make us seal registrations without end, and should a random nonce ever repeat,
+//! this cipher reveals no more than that two boxes are equal.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deputy_protocol::secret::{ClientSecret, RefreshToken};
+use deputy_protocol::{ClientId, Reason};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::random;
+
+const VERSION: u8 = 1;
+const NONCE_LEN: usize = 12;
+
+/// What a box is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A client's registration: its `client_id`.
+    Registration,
+    /// A pending transaction, in the consent page's form.
+    Ticket,
+    /// An approved transaction, in the state cookie.
+    StateCookie,
+    /// A row of the database.
+    AtRest,
+}
+
+impl Purpose {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Registration => b"deputy registration 1",
+            Self::Ticket => b"deputy ticket 1",
+            Self::StateCookie => b"deputy state cookie 1",
+            Self::AtRest => b"deputy at rest 1",
+        }
+    }
+}
+
+/// All sealing keys of this deployment.
+pub(crate) struct Seal {
+    registration: LessSafeKey,
+    ticket: LessSafeKey,
+    state_cookie: LessSafeKey,
+    at_rest: LessSafeKey,
+    client_secrets: hmac::Key,
+}
+
+impl Seal {
+    /// Derives the keys from the master secret.
+    pub(crate) fn new(master: &[u8; 32]) -> Result<Self, Reason> {
+        let mut secret = Zeroizing::new([0; 32]);
+        derive(master, b"deputy client secret 1", &mut secret)?;
+        Ok(Self {
+            registration: key(master, Purpose::Registration.label())?,
+            ticket: key(master, Purpose::Ticket.label())?,
+            state_cookie: key(master, Purpose::StateCookie.label())?,
+            at_rest: key(master, Purpose::AtRest.label())?,
+            client_secrets: hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
+        })
+    }
+
+    const fn key(&self, purpose: Purpose) -> &LessSafeKey {
+        match purpose {
+            Purpose::Registration => &self.registration,
+            Purpose::Ticket => &self.ticket,
+            Purpose::StateCookie => &self.state_cookie,
+            Purpose::AtRest => &self.at_rest,
+        }
+    }
+
+    /// Seals a value as base64url text.
+    pub(crate) fn seal<T: Serialize>(&self, purpose: Purpose, value: &T) -> Result<String, Reason> {
+        let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|_| Reason::Internal)?);
+        Ok(URL_SAFE_NO_PAD.encode(seal_bytes(self.key(purpose), &plain)?))
+    }
+
+    /// Opens what [`Seal::seal`] made for the same purpose. `None` for everything else: forged, altered, or another purpose's.
+    pub(crate) fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str) -> Option<T> {
+        let plain = open_bytes(self.key(purpose), URL_SAFE_NO_PAD.decode(text).ok()?)?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// The secret of a confidential client: derived from its id, so that nothing is stored. The id is sealed with a nonce, so
+    /// registering the same metadata again gives another id and another secret.
+    pub(crate) fn client_secret(&self, client: &ClientId) -> ClientSecret {
+        let tag = hmac::sign(&self.client_secrets, client.as_str().as_bytes());
+        ClientSecret::from_text(URL_SAFE_NO_PAD.encode(tag))
+    }
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seal(…)")
+    }
+}
+
+/// Seals a refresh token's successor under a key that only the token itself gives: the database alone reveals nothing (decision 5).
+pub(crate) fn seal_successor(token: &RefreshToken, successor: &RefreshToken) -> Result<Vec<u8>, Reason> {
+    seal_bytes(&successor_key(token)?, successor.expose().as_bytes())
+}
+
+/// Opens what [`seal_successor`] made with the same token.
+pub(crate) fn open_successor(token: &RefreshToken, sealed: Vec<u8>) -> Option<RefreshToken> {
+    let plain = open_bytes(&successor_key(token).ok()?, sealed)?;
+    RefreshToken::presented(std::str::from_utf8(&plain).ok()?)
+}
+
+fn successor_key(token: &RefreshToken) -> Result<LessSafeKey, Reason> {
+    key(token.expose().as_bytes(), b"deputy refresh successor 1")
+}
+
+struct KeyLength;
+
+impl hkdf::KeyType for KeyLength {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+fn derive(secret: &[u8], label: &[u8], out: &mut [u8; 32]) -> Result<(), Reason> {
+    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"deputy").extract(secret);
+    let info = [label];
+    let okm = extracted.expand(&info, KeyLength).map_err(|_| Reason::Internal)?;
+    okm.fill(out).map_err(|_| Reason::Internal)
+}
+
+fn key(secret: &[u8], label: &[u8]) -> Result<LessSafeKey, Reason> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    derive(secret, label, &mut bytes)?;
+    let key = UnboundKey::new(&AES_256_GCM_SIV, bytes.as_slice()).map_err(|_| Reason::Internal)?;
+    Ok(LessSafeKey::new(key))
+}
+
+/// version ‖ nonce ‖ ciphertext and tag.
+fn seal_bytes(key: &LessSafeKey, plain: &[u8]) -> Result<Vec<u8>, Reason> {
+    let nonce: [u8; NONCE_LEN] = random::bytes()?;
+    let mut body = plain.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from([VERSION]), &mut body)
+        .map_err(|_| Reason::Internal)?;
+    let mut sealed = Vec::with_capacity(1 + NONCE_LEN + body.len());
+    sealed.push(VERSION);
+    sealed.extend_from_slice(&nonce);
+    sealed.append(&mut body);
+    Ok(sealed)
+}
+
+fn open_bytes(key: &LessSafeKey, sealed: Vec<u8>) -> Option<Zeroizing<Vec<u8>>> {
+    let (&version, rest) = sealed.split_first()?;
+    let (nonce, body) = rest.split_at_checked(NONCE_LEN)?;
+    if version != VERSION {
+        return None;
+    }
+    let mut body = body.to_vec();
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let plain_len = key.open_in_place(nonce, Aad::from([version]), &mut body).ok()?.len();
+    body.truncate(plain_len);
+    Some(Zeroizing::new(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_opens_for_its_purpose_and_key_only() {
+        let seal = Seal::new(&[1; 32]).expect("keys");
+        let text = seal.seal(Purpose::Ticket, &"hello").expect("sealed");
+        assert_eq!(seal.open::<String>(Purpose::Ticket, &text).as_deref(), Some("hello"));
+        assert_eq!(seal.open::<String>(Purpose::StateCookie, &text), None);
+        assert_eq!(Seal::new(&[2; 32]).expect("keys").open::<String>(Purpose::Ticket, &text), None);
+    }
+
+    #[test]
+    fn an_altered_box_does_not_open() {
+        let seal = Seal::new(&[1; 32]).expect("keys");
+        let sealed = URL_SAFE_NO_PAD.decode(seal.seal(Purpose::Ticket, &"hello").expect("sealed")).expect("base64");
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[at] ^= 1;
+            assert_eq!(seal.open::<String>(Purpose::Ticket, &URL_SAFE_NO_PAD.encode(altered)), None, "byte {at}");
+            assert_eq!(seal.open::<String>(Purpose::Ticket, &URL_SAFE_NO_PAD.encode(&sealed[..at])), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_successor_opens_with_its_own_token_only() {
+        let (one, two) = (RefreshToken::new(&[1; 32]), RefreshToken::new(&[2; 32]));
+        let sealed = seal_successor(&one, &two).expect("sealed");
+        assert_eq!(open_successor(&one, sealed.clone()).map(|t| t.digest()), Some(two.digest()));
+        assert!(open_successor(&two, sealed).is_none());
+    }
+}

@@ -1,0 +1,37 @@
+//! Minting access tokens (RFC 9068; AS-90). The only caller of the signing key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deputy_protocol::Reason;
+use deputy_protocol::access_token::AccessTokenClaims;
+use deputy_protocol::scope::Scopes;
+use deputy_protocol::secret::RefreshToken;
+
+use super::TokenResponse;
+use crate::gateway::Shared;
+use crate::store::Redeemed;
+
+/// Mints the tokens of a grant that the store gave out: the proof is consumed.
+pub(super) fn mint(gateway: &Shared, redeemed: Redeemed, scopes: Scopes, refresh: Option<&RefreshToken>) -> Result<TokenResponse, Reason> {
+    let grant = redeemed.into_grant();
+    let now = gateway.clock.now();
+    let claims = AccessTokenClaims {
+        iss: gateway.issuer.clone(),
+        sub: grant.subject,
+        aud: grant.resource,
+        client_id: grant.client,
+        iat: now,
+        exp: gateway.lifetimes.access_token_ends(now),
+        nbf: None,
+        jti: URL_SAFE_NO_PAD.encode(gateway.random::<16>()?),
+        scope: scopes.clone(),
+        grant: grant.id,
+        email: grant.email,
+        name: grant.name,
+        client_name: Some(grant.client_name.as_str().to_owned()),
+        idp: Some(grant.idp),
+        idp_sub: Some(grant.idp_subject),
+    };
+    let token = gateway.keyring.sign(&claims)?;
+    Ok(TokenResponse::new(token, gateway.lifetimes.access_token.as_secs(), refresh, scopes))
+}

@@ -1,0 +1,23 @@
+//! Endpoint and attack tests over real sockets. Attack cases carry their id (`a_031_…`), requirements theirs (`con_19_…`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "tests"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attacks;
+mod authorize;
+mod callback;
+mod consent;
+mod discovery;
+mod register;
+mod resource;
+mod store;
+mod token;

@@ -1,0 +1,232 @@
+//! An OpenID provider that signs in without a question, as one with a live session and a remembered consent does — and that misbehaves
+//! on purpose when told to.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use axum::Router;
+use axum::extract::{RawForm, RawQuery, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use deputy_protocol::secret::sha256;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use super::clock::TestClock;
+
+pub const CLIENT_ID: &str = "deputy-at-idp";
+pub const CLIENT_SECRET: &str = "the one static secret";
+
+/// Changes an ID token's claims just before it is signed.
+pub type Edit<T> = Arc<dyn Fn(&mut T) + Send + Sync>;
+
+/// How to misbehave.
+#[derive(Clone, Default)]
+pub struct Faults {
+    /// Edits the claims.
+    pub claims: Option<Edit<Value>>,
+    /// Replaces the whole signed token.
+    pub id_token: Option<Edit<String>>,
+    /// Answers the token request like this instead.
+    pub token: Option<(u16, String)>,
+    /// Adds this to the redirect, or replaces what is there.
+    pub redirect: Vec<(&'static str, Option<String>)>,
+    /// Edits the discovery document.
+    pub discovery: Option<Edit<Value>>,
+}
+
+#[derive(Clone)]
+struct Issued {
+    nonce: Option<String>,
+    challenge: String,
+    redirect_uri: String,
+    person: String,
+}
+
+struct Key {
+    kid: String,
+    pkcs8: Vec<u8>,
+    jwk: Value,
+}
+
+pub struct Idp {
+    pub issuer: String,
+    pub faults: Mutex<Faults>,
+    /// Whom it signs in.
+    pub person: Mutex<String>,
+    pub authorizations: AtomicUsize,
+    pub exchanges: AtomicUsize,
+    pub key_requests: AtomicUsize,
+    /// The query of every authorization request.
+    pub asked: Mutex<Vec<HashMap<String, String>>>,
+    key: Mutex<Key>,
+    codes: Mutex<HashMap<String, Issued>>,
+    clock: Arc<TestClock>,
+}
+
+fn new_key(kid: &str) -> Key {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("a key");
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).expect("a key");
+    let point = pair.public_key().as_ref().to_vec();
+    let jwk = json!({
+        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid,
+        "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..65]),
+    });
+    Key { kid: kid.to_owned(), pkcs8: pkcs8.as_ref().to_vec(), jwk }
+}
+
+impl Idp {
+    pub async fn start(clock: Arc<TestClock>) -> Arc<Self> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+        let idp = Arc::new(Self {
+            issuer,
+            faults: Mutex::default(),
+            person: Mutex::new("alice".to_owned()),
+            authorizations: AtomicUsize::new(0),
+            exchanges: AtomicUsize::new(0),
+            key_requests: AtomicUsize::new(0),
+            asked: Mutex::default(),
+            key: Mutex::new(new_key("first")),
+            codes: Mutex::default(),
+            clock,
+        });
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/keys", get(keys))
+            .route("/authorize", get(authorize))
+            .route("/token", post(token))
+            .with_state(Arc::clone(&idp));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        idp
+    }
+
+    pub fn misbehave(&self, faults: Faults) {
+        *self.faults.lock().expect("a lock") = faults;
+    }
+
+    pub fn rotate_key(&self) {
+        *self.key.lock().expect("a lock") = new_key("second");
+    }
+
+    pub fn authorizations(&self) -> usize {
+        self.authorizations.load(Ordering::SeqCst)
+    }
+
+    pub fn exchanges(&self) -> usize {
+        self.exchanges.load(Ordering::SeqCst)
+    }
+
+    /// The public key, for those who would sign with it.
+    pub fn public_key(&self) -> Value {
+        self.key.lock().expect("a lock").jwk.clone()
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let key = self.key.lock().expect("a lock");
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(key.kid.clone());
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(&key.pkcs8)).expect("signed")
+    }
+}
+
+async fn discovery(State(idp): State<Arc<Idp>>) -> Response {
+    let at = |path: &str| format!("{}{path}", idp.issuer);
+    let mut document = json!({
+        "issuer": idp.issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"), "jwks_uri": at("/keys"),
+        "response_types_supported": ["code"], "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    if let Some(edit) = idp.faults.lock().expect("a lock").discovery.clone() {
+        edit(&mut document);
+    }
+    answer(200, &document)
+}
+
+async fn keys(State(idp): State<Arc<Idp>>) -> Response {
+    idp.key_requests.fetch_add(1, Ordering::SeqCst);
+    answer(200, &json!({ "keys": [idp.public_key()] }))
+}
+
+fn pairs(encoded: &[u8]) -> HashMap<String, String> {
+    form_urlencoded::parse(encoded).into_owned().collect()
+}
+
+async fn authorize(State(idp): State<Arc<Idp>>, RawQuery(query): RawQuery) -> Response {
+    idp.authorizations.fetch_add(1, Ordering::SeqCst);
+    let asked = pairs(query.unwrap_or_default().as_bytes());
+    idp.asked.lock().expect("a lock").push(asked.clone());
+    if asked.get("client_id").map(String::as_str) != Some(CLIENT_ID)
+        || asked.get("code_challenge_method").map(String::as_str) != Some("S256")
+    {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let code = URL_SAFE_NO_PAD.encode(deputy_server::random::bytes::<16>().expect("random"));
+    let issued = Issued {
+        nonce: asked.get("nonce").cloned(),
+        challenge: asked["code_challenge"].clone(),
+        redirect_uri: asked["redirect_uri"].clone(),
+        person: idp.person.lock().expect("a lock").clone(),
+    };
+    idp.codes.lock().expect("a lock").insert(code.clone(), issued);
+    let mut answer = vec![("code", code), ("state", asked["state"].clone())];
+    for (name, value) in idp.faults.lock().expect("a lock").redirect.clone() {
+        answer.retain(|(known, _)| *known != name);
+        answer.extend(value.map(|value| (name, value)));
+    }
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(answer).finish();
+    Redirect::to(&format!("{}?{query}", asked["redirect_uri"])).into_response()
+}
+
+async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(body): RawForm) -> Response {
+    idp.exchanges.fetch_add(1, Ordering::SeqCst);
+    let faults = idp.faults.lock().expect("a lock").clone();
+    if let Some((status, body)) = faults.token {
+        return (StatusCode::from_u16(status).expect("a status"), body).into_response();
+    }
+    let form = pairs(&body);
+    let refuse = |error: &str| answer(400, &json!({ "error": error }));
+    let secret: String = form_urlencoded::byte_serialize(CLIENT_SECRET.as_bytes()).collect();
+    let expected = format!("Basic {}", STANDARD.encode(format!("{CLIENT_ID}:{secret}")));
+    if headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) != Some(expected.as_str()) {
+        return refuse("invalid_client");
+    }
+    let Some(issued) = form.get("code").and_then(|code| idp.codes.lock().expect("a lock").remove(code)) else {
+        return refuse("invalid_grant");
+    };
+    let verifier = form.get("code_verifier").cloned().unwrap_or_default();
+    if URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes())) != issued.challenge
+        || form.get("redirect_uri") != Some(&issued.redirect_uri)
+    {
+        return refuse("invalid_grant");
+    }
+    let now = idp.clock.seconds();
+    let mut claims = json!({
+        "iss": idp.issuer, "sub": issued.person, "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": issued.nonce,
+        "email": format!("{}@corp.test", issued.person), "email_verified": true, "name": issued.person,
+    });
+    if let Some(edit) = faults.claims {
+        edit(&mut claims);
+    }
+    let mut id_token = idp.sign(&claims);
+    if let Some(edit) = faults.id_token {
+        edit(&mut id_token);
+    }
+    answer(
+        200,
+        &json!({
+            "access_token": "IDP-ACCESS-CANARY", "token_type": "Bearer", "expires_in": 3600, "refresh_token": "IDP-REFRESH-CANARY",
+            "id_token": id_token,
+        }),
+    )
+}
+
+fn answer(status: u16, body: &Value) -> Response {
+    (StatusCode::from_u16(status).expect("a status"), [("content-type", "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,189 @@
+//! A whole deployment on loopback: provider, backend, gateway, clients and browsers.
+
+pub mod backend;
+pub mod clock;
+pub mod http;
+pub mod idp;
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deputy_protocol::Issuer;
+use deputy_protocol::access::Rules;
+use deputy_protocol::family::Lifetimes;
+use deputy_protocol::scope::Scopes;
+use deputy_protocol::secret::{ClientSecret, sha256};
+use deputy_server::{Config, Gateway, IdpConfig, ServerConfig, StartError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use backend::Backend;
+use clock::TestClock;
+use http::{Answer, Browser};
+use idp::Idp;
+
+/// Where honest clients get their answers. Nobody listens there: browsers stop before it.
+pub const HONEST: &str = "http://localhost:5599/callback";
+/// Where the attacker would get them.
+pub const EVIL: &str = "https://evil.test/cb";
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+pub struct World {
+    pub origin: String,
+    pub origin_port: u16,
+    pub gateway: Gateway,
+    pub idp: Arc<Idp>,
+    pub backend: Arc<Backend>,
+    pub clock: Arc<TestClock>,
+    pub data: TempDir,
+}
+
+/// A registered client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: String,
+    pub secret: Option<String>,
+    pub redirect: String,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    pub async fn with(edit: impl FnOnce(&mut Config)) -> Self {
+        Self::try_with(edit).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub async fn try_with(edit: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
+        let clock = Arc::new(TestClock::new());
+        let idp = Idp::start(Arc::clone(&clock)).await;
+        Self::with_idp(idp, clock, edit).await
+    }
+
+    pub async fn with_idp(idp: Arc<Idp>, clock: Arc<TestClock>, edit: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
+        let (backend, backend_url) = Backend::start().await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let origin_port = listener.local_addr().expect("an address").port();
+        let origin = format!("http://localhost:{origin_port}");
+        let data = tempfile::tempdir().expect("a directory");
+        let mut config = Config {
+            public_url: Issuer::parse(&origin).expect("an issuer"),
+            data_dir: data.path().join("data"),
+            idp: IdpConfig {
+                issuer: Issuer::parse(&idp.issuer).expect("an issuer"),
+                client_id: idp::CLIENT_ID.to_owned(),
+                client_secret: Some(ClientSecret::from_text(idp::CLIENT_SECRET.to_owned())),
+                scopes: vec!["openid".to_owned(), "email".to_owned()],
+                userinfo: false,
+            },
+            access: Rules::parse(&["*"]).expect("rules"),
+            servers: vec![ServerConfig {
+                path: "/mcp".to_owned(),
+                url: backend_url.parse().expect("a URL"),
+                name: "Test tools".to_owned(),
+                scopes: Scopes::parse("read write").expect("scopes"),
+            }],
+            tokens: Lifetimes::default(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        };
+        edit(&mut config);
+        let gateway = Gateway::start_at(config, Arc::clone(&clock) as Arc<dyn deputy_server::clock::Clock>).await?;
+        tokio::spawn(deputy_server::serve(listener, gateway.router(), std::future::pending()));
+        Ok(Self { origin, origin_port, gateway, idp, backend, clock, data })
+    }
+
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    pub async fn register_with(&self, metadata: Value) -> Client {
+        let answer = http::post_json(&self.at("/register"), &metadata).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let body = answer.json();
+        Client {
+            id: body["client_id"].as_str().expect("an id").to_owned(),
+            secret: body["client_secret"].as_str().map(str::to_owned),
+            redirect: metadata["redirect_uris"][0].as_str().expect("a redirect").to_owned(),
+        }
+    }
+
+    pub async fn register(&self, redirect: &str) -> Client {
+        let metadata = json!({"client_name": "Test client", "redirect_uris": [redirect], "token_endpoint_auth_method": "none"});
+        self.register_with(metadata).await
+    }
+
+    /// A good authorization request, with parameters replaced, added or (empty) removed.
+    pub fn authorize_url(&self, client: &Client, changes: &[(&str, &str)]) -> String {
+        let challenge = URL_SAFE_NO_PAD.encode(sha256(VERIFIER.as_bytes()));
+        let resource = self.at("/mcp");
+        let mut pairs = vec![
+            ("response_type", "code"),
+            ("client_id", client.id.as_str()),
+            ("redirect_uri", client.redirect.as_str()),
+            ("state", "client-state"),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("resource", &resource),
+        ];
+        for (name, value) in changes {
+            pairs.retain(|(known, _)| known != name);
+            pairs.push((name, value));
+        }
+        pairs.retain(|(_, value)| !value.is_empty());
+        format!("{}?{}", self.at("/authorize"), http::form(&pairs))
+    }
+
+    /// Opens the page, approves, signs in at the provider: up to the redirect that carries the code.
+    pub async fn approve(&self, browser: &mut Browser, client: &Client) -> Answer {
+        let page = browser.open(&self.authorize_url(client, &[]), &client.redirect).await;
+        let sent = browser.decide(&self.origin, &page.ticket(), "approve").await;
+        assert_eq!(sent.status, 303, "{}", sent.text());
+        browser.open(sent.location().expect("the provider").as_str(), &client.redirect).await
+    }
+
+    /// The code of one complete sign-in.
+    pub async fn code(&self, client: &Client) -> String {
+        let answer = self.approve(&mut Browser::default(), client).await;
+        answer.sent("code").unwrap_or_else(|| panic!("no code: {} {:?} {}", answer.status, answer.location(), answer.text()))
+    }
+
+    pub async fn token(&self, pairs: &[(&str, &str)]) -> Answer {
+        http::post_form(&self.at("/token"), pairs).await
+    }
+
+    pub async fn redeem(&self, client: &Client, code: &str) -> Answer {
+        let form = [("grant_type", "authorization_code"), ("client_id", &client.id), ("code", code), ("code_verifier", VERIFIER)];
+        self.token(&form).await
+    }
+
+    pub async fn refresh(&self, client: &Client, token: &str) -> Answer {
+        self.token(&[("grant_type", "refresh_token"), ("client_id", &client.id), ("refresh_token", token)]).await
+    }
+
+    /// Registers, signs in, redeems: (client, access token, refresh token).
+    pub async fn signed_in(&self) -> (Client, String, String) {
+        let client = self.register(HONEST).await;
+        let tokens = self.redeem(&client, &self.code(&client).await).await;
+        assert_eq!(tokens.status, 200, "{}", tokens.text());
+        let text = |name: &str| tokens.json()[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
+        (client, text("access_token"), text("refresh_token"))
+    }
+
+    /// Calls the protected resource.
+    pub async fn call(&self, token: &str) -> Answer {
+        let authorization = format!("Bearer {token}");
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        http::send(::http::Method::POST, &self.at("/mcp"), &headers, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await
+    }
+
+    pub async fn rows(&self) -> Vec<(&'static str, i64)> {
+        self.gateway.count_rows().await.expect("rows")
+    }
+}
