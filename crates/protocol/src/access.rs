@@ -114,7 +114,6 @@ fn address(raw: &str) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::claims::tests::identity;

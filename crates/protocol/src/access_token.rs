@@ -129,7 +129,6 @@ pub fn check(claims: SignedClaims<AccessTokenClaims>, expected: Expected<'_>) ->
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -3,7 +3,7 @@
 use crate::error::Reason;
 use crate::params::Params;
 use crate::pkce::Challenge;
-use crate::redirect::{ClientState, STATE_MAX};
+use crate::redirect::ClientState;
 use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
 
@@ -57,14 +57,12 @@ fn refuse_request_objects(params: &Params) -> Result<(), Reason> {
 /// The client's `state`, which must be readable before any other error can be sent back with it.
 ///
 /// # Errors
-/// [`Reason::StateTooLong`] beyond [`STATE_MAX`] bytes.
+/// [`Reason::StateTooLong`] beyond [`STATE_MAX`](crate::redirect::STATE_MAX) bytes.
 pub fn client_state(params: &Params) -> Result<Option<ClientState>, Reason> {
-    debug_assert!(STATE_MAX < crate::params::PARAMS_MAX);
     params.get("state").map(ClientState::parse).transpose()
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::resource::ProtectedResource;

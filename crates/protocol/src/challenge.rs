@@ -91,7 +91,6 @@ impl fmt::Display for Challenge {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -272,7 +272,6 @@ impl VerifiedIdentity {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};

@@ -260,7 +260,6 @@ impl<'a> RegistrationResponse<'a> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

@@ -50,6 +50,13 @@ impl Lifetimes {
         now.after(self.refresh_idle).min(granted_at.after(self.refresh_absolute))
     }
 
+    /// How long a client is told that its access token lives: a little less than it does. Clients count from when the answer arrives, and
+    /// one that trusts a token in its last second is refused and signs in anew (RS-23).
+    #[must_use]
+    pub fn access_token_promise(&self) -> Duration {
+        self.access_token.saturating_sub(Duration::from_secs(10).min(self.access_token / 5))
+    }
+
     /// When an access token that is issued `now` ends.
     #[must_use]
     pub fn access_token_ends(&self, now: Timestamp) -> Timestamp {
@@ -156,7 +163,6 @@ pub fn second_use(rotated_at: Timestamp, now: Timestamp, grace: Duration) -> Sec
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -144,7 +144,6 @@ impl<'de> Deserialize<'de> for Scopes {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

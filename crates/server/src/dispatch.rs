@@ -113,8 +113,8 @@ async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: Request) -> Res
         Endpoint::ServerMetadata => metadata::server(gateway),
         Endpoint::ResourceMetadata => metadata::resource(gateway, &request.path),
         Endpoint::Jwks => metadata::jwks(gateway),
-        Endpoint::Health => metadata::text("text/plain; charset=utf-8", "ok\n"),
-        Endpoint::Stylesheet => metadata::text("text/css; charset=utf-8", pages::STYLESHEET),
+        Endpoint::Health => metadata::text("text/plain; charset=utf-8", "no-store", "ok\n"),
+        Endpoint::Stylesheet => metadata::text("text/css; charset=utf-8", "public, max-age=300", pages::STYLESHEET),
     }
 }
 

@@ -47,7 +47,10 @@ impl Failure {
     pub(crate) fn log(&self, endpoint: &'static str) -> String {
         let reference = reference();
         let (reason, detail) = (self.reason.code(), self.detail.as_deref().unwrap_or_default());
-        if matches!(self.reason.oauth(), OAuthError::ServerError | OAuthError::TemporarilyUnavailable) {
+        if self.reason == Reason::NotFound {
+            // Browsers ask for an icon, scanners for everything.
+            tracing::debug!(target: "deputy::refusal", endpoint, reason, reference, "refused");
+        } else if matches!(self.reason.oauth(), OAuthError::ServerError | OAuthError::TemporarilyUnavailable) {
             tracing::warn!(target: "deputy::refusal", endpoint, reason, detail, reference, "failed");
         } else {
             tracing::info!(target: "deputy::refusal", endpoint, reason, detail, reference, "refused");
@@ -123,9 +126,12 @@ pub(crate) fn json(failure: &Failure, endpoint: &'static str, registration_endpo
     response
 }
 
-/// Status and headers of a failure, for pages too.
-pub(crate) fn status_of(failure: &Failure) -> StatusCode {
-    status(failure.reason)
+/// The status of a failure's page. 401 asks a browser for credentials, which nobody here has to give.
+pub(crate) fn page_status(reason: Reason) -> StatusCode {
+    match status(reason) {
+        StatusCode::UNAUTHORIZED => StatusCode::BAD_REQUEST,
+        other => other,
+    }
 }
 
 /// `Retry-After` on what may pass by itself, a `Basic` challenge on failed client authentication (AS-77).

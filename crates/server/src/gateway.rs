@@ -26,7 +26,7 @@ use crate::master;
 use crate::proxy::{Limits, Proxy, ProxyConfig};
 use crate::revocations::{POLL, Revoked};
 use crate::seal::Seal;
-use crate::store::{Rows, Sqlite, Store, StoreResult};
+use crate::store::{Sqlite, Store, StoreError};
 use crate::{dispatch, random};
 
 /// How often what has ended is swept out of the store.
@@ -126,7 +126,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn count_rows(&self) -> StoreResult<Rows> {
+    pub async fn count_rows(&self) -> Result<Vec<(&'static str, i64)>, StoreError> {
         self.0.store.count().await
     }
 }

@@ -43,11 +43,11 @@ pub(crate) fn jwks(gateway: &Shared) -> Response {
 }
 
 /// A fixed text.
-pub(crate) fn text(media_type: &'static str, text: &'static str) -> Response {
+pub(crate) fn text(media_type: &'static str, cache_control: &'static str, text: &'static str) -> Response {
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -8,7 +8,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::dispatch::Incoming;
-use crate::error::{Failure, common_headers, json, status_of};
+use crate::error::{Failure, common_headers, json};
 use crate::gateway::Shared;
 use crate::idp::IdpFailure;
 use crate::pages;
@@ -81,7 +81,6 @@ fn page(failure: &Failure, back: Option<&TrustedRedirect>, endpoint: &'static st
     let reason = failure.reason();
     let return_to = back.map(|redirect| pages::ReturnTo::new(redirect, reason));
     let mut response = pages::error(&pages::ErrorView { reason, reference: &reference, return_to }).into_response();
-    *response.status_mut() = status_of(failure);
     common_headers(response.headers_mut(), reason);
     response
 }

@@ -89,7 +89,12 @@ impl<T> Shelf<T> {
 
     /// The document: fresh if it can be had, else the last good if it is younger than `usable`. Nobody waits for more than one fetch
     /// that fails, however many came before.
-    async fn fresh(&self, usable: Duration, now: Timestamp, fetch: impl Future<Output = Result<T, IdpFailure>>) -> Result<Arc<T>, IdpFailure> {
+    async fn fresh(
+        &self,
+        usable: Duration,
+        now: Timestamp,
+        fetch: impl Future<Output = Result<T, IdpFailure>>,
+    ) -> Result<Arc<T>, IdpFailure> {
         let (fresh, last_good, attempts) = {
             let kept = self.read();
             (kept.younger_than(FRESH, now), kept.younger_than(usable, now), kept.attempts)
@@ -190,7 +195,11 @@ impl Directory {
         let url = format!("{}/.well-known/openid-configuration", self.issuer.as_str().trim_end_matches('/'));
         let raw: RawMetadata = self.fetch_json(&endpoint("issuer", &url)?, "the discovery document").await?;
         if raw.issuer != self.issuer.as_str() {
-            let detail = format!("its metadata names the issuer {:?}, the configuration {:?}; they must be equal to the letter", excerpt(&raw.issuer), self.issuer.as_str());
+            let detail = format!(
+                "its metadata names the issuer {:?}, the configuration {:?}; they must be equal to the letter",
+                excerpt(&raw.issuer),
+                self.issuer.as_str()
+            );
             return Err(IdpFailure::refused(Reason::IdpIssuerMismatch, detail));
         }
         // RFC 8414 §2: without the list, Basic is the default. A provider that lists both gets Basic.
@@ -213,7 +222,8 @@ impl Directory {
     }
 
     async fn fetch_json<T: serde::de::DeserializeOwned>(&self, from: &Endpoint, what: &str) -> Result<T, IdpFailure> {
-        let answer = self.fetch.get(from, deputy_fetch::Credentials::None).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
+        let answer =
+            self.fetch.get(from, deputy_fetch::Credentials::None).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
         if answer.status != StatusCode::OK {
             return Err(status_failure(what, answer.status));
         }
@@ -222,7 +232,8 @@ impl Directory {
 }
 
 fn endpoint(name: &str, url: &str) -> Result<Endpoint, IdpFailure> {
-    Endpoint::parse(url).map_err(|error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("{name} {:?}: {error}", excerpt(url))))
+    Endpoint::parse(url)
+        .map_err(|error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("{name} {:?}: {error}", excerpt(url))))
 }
 
 /// The head of what the provider says, for the log.

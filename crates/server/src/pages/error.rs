@@ -5,7 +5,7 @@ use deputy_protocol::redirect::TrustedRedirect;
 use deputy_protocol::{OAuthError, Reason};
 
 use super::{Opener, Page, Referrer, render};
-use crate::error::{Failure, status_of};
+use crate::error::page_status;
 
 /// An error for a person.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) fn error(view: &ErrorView<'_>) -> Page {
         return_to: view.return_to.as_ref(),
     };
     let opener = if view.return_to.is_some() { Opener::Kept } else { Opener::Cut };
-    Page { status: status_of(&Failure::from(view.reason)), html: render(&template), referrer: Referrer::Nobody, opener }
+    Page { status: page_status(view.reason), html: render(&template), referrer: Referrer::Nobody, opener }
 }
 
 #[derive(Template)]

@@ -33,65 +33,65 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 /// What a store operation gives.
-pub type StoreResult<T> = Result<T, StoreError>;
+pub(crate) type StoreResult<T> = Result<T, StoreError>;
 
 /// Who granted what to whom.
 #[derive(Clone, Debug)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// Its id.
-    pub id: GrantId,
+    pub(crate) id: GrantId,
     /// The subject, as it stands in our tokens.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The provider that vouches for the subject.
-    pub idp: Issuer,
+    pub(crate) idp: Issuer,
     /// The subject's name there.
-    pub idp_subject: String,
+    pub(crate) idp_subject: String,
     /// A verified e-mail address: an attribute, never a key (OC-08).
-    pub email: Option<String>,
+    pub(crate) email: Option<String>,
     /// The person's name.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The person's groups at the time.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// The client.
-    pub client: ClientId,
+    pub(crate) client: ClientId,
     /// What it called itself.
-    pub client_name: DisplayName,
+    pub(crate) client_name: DisplayName,
     /// The resource.
-    pub resource: ResourceUri,
+    pub(crate) resource: ResourceUri,
     /// The scopes.
-    pub scopes: Scopes,
+    pub(crate) scopes: Scopes,
     /// When.
-    pub granted_at: Timestamp,
+    pub(crate) granted_at: Timestamp,
     /// When it ends however often it is refreshed.
-    pub ends_at: Timestamp,
+    pub(crate) ends_at: Timestamp,
 }
 
 /// All that one completed sign-in writes, at once.
 #[derive(Debug)]
-pub struct Completed {
+pub(crate) struct Completed {
     /// The transaction, used up by this.
-    pub transaction: TransactionId,
+    pub(crate) transaction: TransactionId,
     /// When its id may be forgotten.
-    pub transaction_ends: Timestamp,
+    pub(crate) transaction_ends: Timestamp,
     /// The grant.
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     /// The provider's tokens, sealed.
-    pub idp_tokens: String,
+    pub(crate) idp_tokens: String,
     /// The code's digest.
-    pub code: Digest<AuthorizationCode>,
+    pub(crate) code: Digest<AuthorizationCode>,
     /// Where the code was sent.
-    pub redirect_uri: RedirectUri,
+    pub(crate) redirect_uri: RedirectUri,
     /// What the client must prove.
-    pub challenge: Challenge,
+    pub(crate) challenge: Challenge,
     /// Whether a refresh token comes with it.
-    pub refresh: bool,
+    pub(crate) refresh: bool,
     /// When the code ends.
-    pub code_ends: Timestamp,
+    pub(crate) code_ends: Timestamp,
 }
 
 /// What became of a transaction's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Completion {
+pub(crate) enum Completion {
     /// This was the first; everything is written.
     First,
     /// It had ended before; nothing is written.
@@ -100,18 +100,18 @@ pub enum Completion {
 
 /// A refresh token to be issued.
 #[derive(Clone, Debug)]
-pub struct NewRefresh {
+pub(crate) struct NewRefresh {
     /// Its digest.
-    pub digest: Digest<RefreshToken>,
+    pub(crate) digest: Digest<RefreshToken>,
     /// When it ends.
-    pub ends_at: Timestamp,
+    pub(crate) ends_at: Timestamp,
 }
 
 /// What became of a code.
 #[derive(Debug)]
-pub enum Redemption {
+pub(crate) enum Redemption {
     /// This was its one use.
-    First(Redeemed),
+    First(Box<Redeemed>),
     /// It was used before; its grant is now revoked (AS-64).
     Replay(GrantId),
     /// Too late.
@@ -124,23 +124,23 @@ pub enum Redemption {
 
 /// Proof that the store gave this grant's tokens out, once. Without it none are minted.
 #[derive(Debug)]
-pub struct Redeemed(Grant);
+pub(crate) struct Redeemed(Grant);
 
 impl Redeemed {
     /// The grant, for the one minting that this proof allows.
     #[must_use]
-    pub fn into_grant(self) -> Grant {
+    pub(crate) fn into_grant(self) -> Grant {
         self.0
     }
 }
 
 /// What became of a refresh token.
 #[derive(Debug)]
-pub enum Rotation {
+pub(crate) enum Rotation {
     /// It was alive; its successor is now.
-    Rotated(Redeemed),
+    Rotated(Box<Redeemed>),
     /// It was used a moment ago: the same successor is due, sealed under the token.
-    Replayed(Redeemed, Vec<u8>),
+    Replayed(Box<Redeemed>, Vec<u8>),
     /// It was used before, too long ago; its grant is now revoked (AS-84).
     Reused(GrantId),
     /// It or its grant has ended.
@@ -153,30 +153,30 @@ pub enum Rotation {
 
 /// A signing key at rest.
 #[derive(Clone, Debug)]
-pub struct SealedKey {
+pub(crate) struct SealedKey {
     /// Its key id.
-    pub kid: String,
+    pub(crate) kid: String,
     /// The key, sealed.
-    pub sealed: String,
+    pub(crate) sealed: String,
     /// When it was made.
-    pub created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
 }
 
 /// One entry of the revocation feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
+pub(crate) struct Revocation {
     /// Its place in the feed.
-    pub sequence: i64,
+    pub(crate) sequence: i64,
     /// The grant that was revoked.
-    pub grant: GrantId,
+    pub(crate) grant: GrantId,
 }
 
 /// How many rows there are, for tests and for operators.
-pub type Rows = Vec<(&'static str, i64)>;
+pub(crate) type Rows = Vec<(&'static str, i64)>;
 
 /// Durable state. Every method is atomic; what it acknowledges survives a crash (I8).
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub(crate) trait Store: Send + Sync + fmt::Debug {
     /// Ends a transaction in a grant, unless it ended before.
     async fn complete(&self, completed: &Completed) -> StoreResult<Completion>;
 

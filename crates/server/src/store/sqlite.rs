@@ -226,7 +226,7 @@ impl Store for Sqlite {
             insert_refresh(&mut tx, &grant.id, first).await?;
         }
         tx.commit().await?;
-        Ok(Redemption::First(Redeemed(grant)))
+        Ok(Redemption::First(Box::new(Redeemed(grant))))
     }
 
     async fn refresh(&self, token: &Digest<RefreshToken>) -> StoreResult<Option<RefreshRecord>> {
@@ -272,7 +272,7 @@ impl Store for Sqlite {
         }
         insert_refresh(&mut tx, &grant.id, successor).await?;
         tx.commit().await?;
-        Ok(Rotation::Rotated(Redeemed(grant)))
+        Ok(Rotation::Rotated(Box::new(Redeemed(grant))))
     }
 
     async fn revoke(&self, grant: &GrantId, why: Reason, now: Timestamp) -> StoreResult<bool> {
@@ -378,7 +378,7 @@ async fn rotated_before(
         return Ok(Rotation::Expired);
     }
     match second_use(time(&row, "rotated_at")?, now, grace) {
-        SecondUse::Replay => Ok(Rotation::Replayed(Redeemed(grant), row.try_get("successor")?)),
+        SecondUse::Replay => Ok(Rotation::Replayed(Box::new(Redeemed(grant)), row.try_get("successor")?)),
         SecondUse::Reuse => {
             revoke_in(&mut tx, &grant.id, Reason::RefreshReused, now).await?;
             tx.commit().await?;

@@ -23,7 +23,7 @@ pub(super) async fn redeem(gateway: &Shared, client: &Client, params: &Params) -
     match gateway.store.redeem_code(&code.digest(), first.as_ref(), now).await? {
         Redemption::First(redeemed) => {
             tracing::info!(target: "deputy::event", event = "tokens_issued", grant = %record.grant);
-            Ok(mint::mint(gateway, redeemed, record.scopes, refresh.as_ref())?)
+            Ok(mint::mint(gateway, *redeemed, record.scopes, refresh.as_ref())?)
         }
         Redemption::Replay(grant) => {
             gateway.revoked.add(grant);

@@ -33,5 +33,5 @@ pub(super) fn mint(gateway: &Shared, redeemed: Redeemed, scopes: Scopes, refresh
         idp_sub: Some(grant.idp_subject),
     };
     let token = gateway.keyring.sign(&claims)?;
-    Ok(TokenResponse::new(token, gateway.lifetimes.access_token.as_secs(), refresh, scopes))
+    Ok(TokenResponse::new(token, gateway.lifetimes.access_token_promise().as_secs(), refresh, scopes))
 }

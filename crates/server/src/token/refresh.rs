@@ -27,11 +27,11 @@ pub(super) async fn rotate(gateway: &Shared, client: &Client, params: &Params) -
     let new = NewRefresh { digest: successor.digest(), ends_at: gateway.lifetimes.refresh_ends(record.granted_at, now) };
     let grace = gateway.lifetimes.refresh_grace;
     match gateway.store.rotate(&token.digest(), &new, &sealed, grace, now).await? {
-        Rotation::Rotated(redeemed) => Ok(mint::mint(gateway, redeemed, scopes, Some(&successor))?),
+        Rotation::Rotated(redeemed) => Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?),
         Rotation::Replayed(redeemed, sealed) => {
             let successor = open_successor(&token, sealed).ok_or_else(|| Failure::internal("a stored successor does not open"))?;
             tracing::info!(target: "deputy::event", event = "refresh_replayed", grant = %record.grant);
-            Ok(mint::mint(gateway, redeemed, scopes, Some(&successor))?)
+            Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?)
         }
         Rotation::Reused(grant) => {
             tracing::warn!(target: "deputy::event", event = "refresh_reused", %grant);

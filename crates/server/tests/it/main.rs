@@ -5,7 +5,6 @@
     clippy::panic,
     clippy::indexing_slicing,
     unreachable_pub,
-    missing_docs,
     reason = "tests"
 )]
 
@@ -17,6 +16,7 @@ mod authorize;
 mod callback;
 mod consent;
 mod discovery;
+mod idp;
 mod register;
 mod resource;
 mod store;

@@ -28,7 +28,7 @@ async fn as_76_as_90_a_code_gives_an_rfc_9068_token_that_works_at_once() {
         (200, "no-store", "application/json")
     );
     let body = answer.json();
-    assert_eq!((&body["token_type"], &body["expires_in"], &body["scope"]), (&json!("Bearer"), &json!(300), &json!("read write")));
+    assert_eq!((&body["token_type"], &body["expires_in"], &body["scope"]), (&json!("Bearer"), &json!(290), &json!("read write")));
     let access = body["access_token"].as_str().unwrap();
     let header: serde_json::Value = serde_json::from_slice(
         &base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(access.split('.').next().unwrap()).unwrap(),

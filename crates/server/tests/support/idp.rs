@@ -129,6 +129,15 @@ impl Idp {
         self.key.lock().expect("a lock").jwk.clone()
     }
 
+    /// Signs a token's claims again, under another header.
+    pub fn resign(&self, header: &Value, token: &str) -> String {
+        let key = self.key.lock().expect("a lock");
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key.pkcs8).expect("a key");
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), token.split('.').nth(1).expect("claims"));
+        let signature = pair.sign(&SystemRandom::new(), signed.as_bytes()).expect("signed");
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+    }
+
     fn sign(&self, claims: &Value) -> String {
         let key = self.key.lock().expect("a lock");
         let mut header = Header::new(Algorithm::ES256);

@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const ABOUT: &str = "Sign-in for any MCP server that cannot be turned into a confused deputy";
+
+const BEGIN: &str = "\
+Where to begin:
+  deputy demo                       everything on one machine, ready to click
+  deputy check -c deputy.toml       reads your configuration and says what it means
+  deputy serve -c deputy.toml       runs the gateway
+
+Exit codes: 0 done, 1 it could not run, 2 the command line is wrong, 3 the configuration is wrong.";
+
+const CONFIGURATION: &str = r#"The smallest useful deputy.toml:
+
+  public_url = "https://mcp.example.com"      # where clients reach deputy: no path
+
+  [idp]
+  issuer = "https://login.example.com"        # any OpenID provider
+  client_id = "deputy"                        # register {public_url}/callback there
+  client_secret = { file = "/etc/deputy/secret" }  # or { env = "VARIABLE" }
+
+  [access]
+  allow = ["domain:example.com"]              # or email:, group:, subject:, "*"
+
+  [[server]]
+  path = "/mcp"                               # clients: https://mcp.example.com/mcp
+  url = "http://127.0.0.1:9000/mcp"           # where your MCP server listens
+
+More keys: listen ("127.0.0.1:8000"), data_dir ("deputy-data"), allowed_hosts, allowed_origins;
+[idp] scopes, userinfo; [[server]] name, scopes; [tokens] code_lifetime, access_token_lifetime,
+refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace ("60s", "5m", "30d").
+Relative paths start at the directory of the file. "*" lets in whoever the provider signs in.
+Secrets never stand in the file.
+
+Environment variables replace what the file says:
+  DEPUTY_PUBLIC_URL, DEPUTY_LISTEN, DEPUTY_DATA_DIR, DEPUTY_IDP_ISSUER, DEPUTY_IDP_CLIENT_ID,
+  DEPUTY_IDP_CLIENT_SECRET (the secret itself)"#;
+
+/// The command line of deputy.
+#[derive(Debug, Parser)]
+#[command(name = "deputy", version, about = ABOUT, after_help = BEGIN, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway in front of your MCP server
+    #[command(after_long_help = CONFIGURATION)]
+    Serve(ConfigOptions),
+    /// Try everything on this machine: a provider, an MCP server and the gateway
+    Demo(DemoArgs),
+    /// Read the configuration and say what it means
+    #[command(after_long_help = CONFIGURATION)]
+    Check(ConfigOptions),
+}
+
+/// Where the configuration lies.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigOptions {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "deputy.toml", env = "DEPUTY_CONFIG")]
+    pub(crate) config: PathBuf,
+}
+
+/// What the demo shows.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// The port of the gateway on this machine
+    #[arg(long, default_value_t = 8000)]
+    pub(crate) port: u16,
+    /// Also run a client through the whole sign-in and print each step
+    #[arg(long)]
+    pub(crate) call: bool,
+}
+
+/// What is logged, and how.
+#[derive(Args, Debug)]
+pub(crate) struct LogOptions {
+    /// What to log: a level (error, warn, info, debug, trace), or levels by part such as "info,deputy_server=debug"
+    #[arg(long = "log", global = true, value_name = "LEVEL", default_value = "info", env = "DEPUTY_LOG")]
+    pub(crate) filter: String,
+    /// How to log [default: text on a terminal, otherwise json]
+    #[arg(long, global = true, value_name = "FORMAT", env = "DEPUTY_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_help_teaches() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        assert!(command.render_long_help().to_string().contains("deputy demo"));
+        let serve = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        assert!(serve.contains("[[server]]") && serve.contains("DEPUTY_PUBLIC_URL"), "{serve}");
+    }
+}

@@ -1,0 +1,362 @@
+//! What the values mean, and which ones are refused.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use deputy_protocol::Issuer;
+use deputy_protocol::access::Rules;
+use deputy_protocol::family::Lifetimes;
+use deputy_protocol::scope::{Scope, Scopes};
+use deputy_protocol::secret::ClientSecret;
+use deputy_protocol::web::Origins;
+use deputy_server::{Config, IdpConfig, ServerConfig};
+use url::Url;
+
+use super::duration::{DAY, bounded};
+use super::file::{Access, File, Idp, SECRET_VARIABLE, Server, Tokens};
+use super::place::{Located, Place};
+use super::{Env, Problem, Settings, secret, urls};
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
+const DATA_DIR: &str = "deputy-data";
+/// Providers whose sign-in is open to the whole world.
+const PUBLIC_PROVIDERS: &[&str] =
+    &["accounts.google.com", "login.microsoftonline.com", "github.com", "token.actions.githubusercontent.com", "gitlab.com"];
+
+/// Checks a file and turns it into settings. Relative paths in the file start at `base`.
+pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings, Problem> {
+    let (public_url, url) = urls::public_url(&needed(
+        file.public_url,
+        "public_url = \"https://mcp.example.com\"",
+        "the origin under which clients reach deputy",
+    )?)?;
+    let listen = listen(file.listen.as_ref(), &url)?;
+    consent(file.consent.as_ref())?;
+    let mut notes = Vec::new();
+    let idp = idp(file.idp, base, env, &mut notes)?;
+    let allow = allow(file.access, &idp.issuer, &mut notes)?;
+    into_server_config(Parts {
+        listen,
+        data_dir: data_dir(file.data_dir.as_ref(), base),
+        servers: servers(&file.server)?,
+        tokens: tokens(&file.tokens)?,
+        allowed_hosts: hosts(&file.allowed_hosts)?,
+        allowed_origins: origins(&file.allowed_origins, &public_url)?,
+        public_url,
+        idp,
+        allow,
+        notes,
+    })
+}
+
+/// Checked values, before the server library's types.
+struct Parts {
+    listen: SocketAddr,
+    public_url: Issuer,
+    data_dir: PathBuf,
+    idp: IdpConfig,
+    allow: Vec<Located<String>>,
+    servers: Vec<ServerConfig>,
+    tokens: Lifetimes,
+    allowed_hosts: Vec<String>,
+    allowed_origins: Vec<String>,
+    notes: Vec<String>,
+}
+
+fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
+    let access = rules(&parts.allow)?;
+    let Parts { listen, public_url, data_dir, idp, allow, servers, tokens, allowed_hosts, allowed_origins, notes } = parts;
+    let server = Config { public_url, data_dir, idp, access, servers, tokens, allowed_hosts, allowed_origins };
+    Ok(Settings { listen, server, allow: allow.into_iter().map(|rule| rule.value).collect(), notes })
+}
+
+/// A value that has no default.
+fn needed(value: Option<Located<String>>, line: &str, meaning: &str) -> Result<Located<String>, Problem> {
+    match value {
+        Some(found) if !found.value.trim().is_empty() => Ok(found),
+        Some(empty) => Err(Problem::new(&empty.place, format!("{meaning} is empty. Write {line}."))),
+        None => Err(Problem::new(&Place::File, format!("{meaning} is missing. Add {line}."))),
+    }
+}
+
+/// A-225: plain http stays on this machine.
+fn listen(raw: Option<&Located<String>>, public_url: &Url) -> Result<SocketAddr, Problem> {
+    let Some(raw) = raw else { return Ok(LISTEN) };
+    let problem = |text: &str| Problem::new(&raw.place, text);
+    let address: SocketAddr = raw.value.parse().map_err(|_| {
+        problem(
+            "listen is an IP address and a port: \"127.0.0.1:8000\", \"[::1]:8000\", or \"0.0.0.0:8000\" for every interface.",
+        )
+    })?;
+    if public_url.scheme() == "http" && !address.ip().is_loopback() {
+        return Err(problem(
+            "with a public_url of plain http, listen must stay on this machine (\"127.0.0.1:8000\"): others could read tokens on the way. For \
+             the network, give public_url as https.",
+        ));
+    }
+    Ok(address)
+}
+
+fn consent(raw: Option<&Located<String>>) -> Result<(), Problem> {
+    let Some(raw) = raw else { return Ok(()) };
+    match raw.value.as_str() {
+        "always" => Ok(()),
+        "remember" => Err(Problem::new(
+            &raw.place,
+            "consent = \"remember\" comes in a later version. Use \"always\", which asks each time.",
+        )),
+        "never" | "off" | "none" => Err(Problem::new(
+            &raw.place,
+            "consent cannot be switched off: without it, deputy would be a confused deputy. Use \"always\".",
+        )),
+        _ => Err(Problem::new(&raw.place, "consent must be \"always\".")),
+    }
+}
+
+fn idp(idp: Idp, base: &Path, env: Env<'_>, notes: &mut Vec<String>) -> Result<IdpConfig, Problem> {
+    if let Some(provider) = idp.provider.as_ref().filter(|p| p.value != "oidc") {
+        let text = "provider must be \"oidc\" in this version, with the provider's issuer: every OpenID provider works that way.";
+        return Err(Problem::new(&provider.place, text));
+    }
+    let issuer = needed(idp.issuer, "issuer = \"https://login.example.com\" under [idp]", "the identity provider's issuer")?;
+    let client_id = needed(
+        idp.client_id,
+        "client_id = \"…\" under [idp], from the provider's console",
+        "the client_id of deputy at the identity provider",
+    )?;
+    let client_secret =
+        client_secret(idp.given_secret.as_ref().map(|given| given.0.as_str()), idp.client_secret.as_ref(), base, env)?;
+    if client_secret.is_none() {
+        notes.push(
+            "[idp] has no client_secret: deputy signs in at the provider as a public client. Most providers want a secret."
+                .to_owned(),
+        );
+    }
+    let scopes = idp_scopes(idp.scopes.as_ref())?;
+    Ok(IdpConfig {
+        issuer: urls::idp_issuer(&issuer)?,
+        client_id: client_id.value,
+        client_secret,
+        scopes,
+        userinfo: idp.userinfo.unwrap_or(false),
+    })
+}
+
+fn client_secret(
+    given: Option<&str>,
+    source: Option<&Located<secret::SecretSource>>,
+    base: &Path,
+    env: Env<'_>,
+) -> Result<Option<ClientSecret>, Problem> {
+    if let Some(text) = given {
+        return secret::given(text, &Place::Env(SECRET_VARIABLE)).map(Some);
+    }
+    source.map(|source| secret::fetch(source, base, env)).transpose()
+}
+
+fn idp_scopes(raw: Option<&Located<Vec<String>>>) -> Result<Vec<String>, Problem> {
+    let Some(raw) = raw else { return Ok(["openid", "profile", "email"].map(str::to_owned).to_vec()) };
+    if let Some(bad) = raw.value.iter().find(|scope| Scope::parse(scope).is_err()) {
+        return Err(Problem::new(
+            &raw.place,
+            format!("{bad:?} is no scope. List them one by one: scopes = [\"openid\", \"email\"]."),
+        ));
+    }
+    if !raw.value.iter().any(|scope| scope == "openid") {
+        return Err(Problem::new(
+            &raw.place,
+            "scopes must contain \"openid\": without it the provider does not say who signed in.",
+        ));
+    }
+    Ok(raw.value.clone())
+}
+
+/// A public provider signs in anybody, so who may come in must be said.
+fn allow(access: Option<Access>, idp: &Issuer, notes: &mut Vec<String>) -> Result<Vec<Located<String>>, Problem> {
+    let rules = access.map(|access| access.allow).unwrap_or_default();
+    if rules.is_empty() {
+        let text = "nobody may come in: there is no access rule. Add: [access] allow = [\"domain:example.com\"] (or \"email:…\", \"group:…\", \
+                    \"subject:…\"; \"*\" lets in whoever the provider signs in).";
+        return Err(Problem::new(&Place::File, text));
+    }
+    let host = Url::parse(idp.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    if rules.iter().any(|rule| rule.value == "*") && PUBLIC_PROVIDERS.contains(&host.as_str()) {
+        notes.push(format!(
+            "[access] lets in everyone who can sign in at {host}, which may be the whole world. Name a domain or a group instead."
+        ));
+    }
+    Ok(rules)
+}
+
+fn rules(allow: &[Located<String>]) -> Result<Rules, Problem> {
+    // One by one, so that an error points at its rule.
+    for rule in allow {
+        Rules::parse(std::slice::from_ref(&rule.value)).map_err(|error| Problem::new(&rule.place, format!("{error}.")))?;
+    }
+    let all: Vec<&str> = allow.iter().map(|rule| rule.value.as_str()).collect();
+    Rules::parse(&all).map_err(|error| Problem::new(&Place::File, format!("{error}.")))
+}
+
+fn data_dir(raw: Option<&Located<String>>, base: &Path) -> PathBuf {
+    match raw {
+        None => base.join(DATA_DIR),
+        // What the environment says is relative to where deputy was started.
+        Some(Located { value, place: Place::Env(_) }) => PathBuf::from(value),
+        Some(Located { value, place: Place::Span(_) | Place::File }) => base.join(value),
+    }
+}
+
+fn servers(raw: &[Server]) -> Result<Vec<ServerConfig>, Problem> {
+    if raw.is_empty() {
+        let text =
+            "there is no MCP server to protect. Add: [[server]] with path = \"/mcp\" and url = \"http://127.0.0.1:9000/mcp\".";
+        return Err(Problem::new(&Place::File, text));
+    }
+    let mut seen = HashSet::new();
+    raw.iter().map(|server| one_server(server, &mut seen)).collect()
+}
+
+fn one_server<'a>(server: &'a Server, seen: &mut HashSet<&'a str>) -> Result<ServerConfig, Problem> {
+    let path = server.path.value.as_str();
+    let problem = |text: String| Problem::new(&server.path.place, text);
+    let plain = |segment: &str| {
+        let unreserved = segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+        unreserved && !matches!(segment, "" | "." | "..")
+    };
+    if !path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) {
+        let text = format!(
+            "path {path:?} must begin with / and consist of letters, digits and - . _ ~ between single slashes, like \"/mcp\" or \"/team/wiki\"."
+        );
+        return Err(problem(text));
+    }
+    if is_ours(path) {
+        return Err(problem(format!("path \"{path}\" is one of deputy's own addresses. Choose another, like \"/mcp\".")));
+    }
+    if !seen.insert(path) {
+        return Err(problem(format!("path \"{path}\" is used by two servers. Each needs its own.")));
+    }
+    let name = match &server.name {
+        Some(name) if name.value.trim().is_empty() => {
+            return Err(Problem::new(&name.place, "name is empty. It is what people read on the consent page."));
+        }
+        Some(name) if name.value.chars().count() > 100 => {
+            return Err(Problem::new(&name.place, "name is longer than 100 characters."));
+        }
+        Some(name) => name.value.trim().to_owned(),
+        None => path.trim_start_matches('/').to_owned(),
+    };
+    Ok(ServerConfig {
+        path: path.to_owned(),
+        url: urls::backend(&server.url)?,
+        name,
+        scopes: server_scopes(server.scopes.as_ref())?,
+    })
+}
+
+/// Whether deputy answers at this path itself, or below it.
+fn is_ours(path: &str) -> bool {
+    let first = |path: &str| path.split('/').nth(1).map(str::to_owned);
+    deputy_server::routes::ROUTES.iter().any(|route| first(route.path) == first(path))
+}
+
+fn server_scopes(raw: Option<&Located<Vec<String>>>) -> Result<Scopes, Problem> {
+    let defaults = ["mcp".to_owned()];
+    let (listed, place) = raw.map_or((defaults.as_slice(), &Place::File), |raw| (raw.value.as_slice(), &raw.place));
+    let parsed: Result<Scopes, _> = listed.iter().map(|scope| Scope::parse(scope)).collect();
+    let scopes = parsed.map_err(|_| {
+        Problem::new(
+            place,
+            "scopes must be words without spaces, quotes and backslashes, each its own entry: [\"read\", \"write\"].",
+        )
+    })?;
+    if scopes.is_empty() {
+        return Err(Problem::new(place, "scopes is empty. Leave it out for [\"mcp\"]."));
+    }
+    Ok(scopes)
+}
+
+fn tokens(raw: &Tokens) -> Result<Lifetimes, Problem> {
+    let default = Lifetimes::default();
+    let access_token = bounded(
+        "access_token_lifetime",
+        raw.access_token_lifetime.as_ref(),
+        default.access_token,
+        10..=3600,
+        "A short life bounds what a stolen token is worth; clients refresh by themselves.",
+    )?;
+    let refresh_absolute = bounded(
+        "refresh_absolute_lifetime",
+        raw.refresh_absolute_lifetime.as_ref(),
+        default.refresh_absolute,
+        60..=400 * DAY,
+        "After it, people sign in again.",
+    )?;
+    // A shorter absolute lifetime alone shortens the idle one too, as nothing outlives its grant.
+    let idle_default = default.refresh_idle.min(refresh_absolute);
+    let refresh_idle = bounded("refresh_idle_lifetime", raw.refresh_idle_lifetime.as_ref(), idle_default, 60..=400 * DAY, "")?;
+    let lifetimes = Lifetimes {
+        code: bounded("code_lifetime", raw.code_lifetime.as_ref(), default.code, 1..=60, "A code is redeemed at once.")?,
+        access_token,
+        refresh_idle,
+        refresh_absolute,
+        refresh_grace: bounded(
+            "refresh_grace",
+            raw.refresh_grace.as_ref(),
+            default.refresh_grace,
+            0..=300,
+            "It forgives lost responses and clients that refresh twice at once.",
+        )?,
+    };
+    ordered(raw, &lifetimes)?;
+    Ok(lifetimes)
+}
+
+fn ordered(raw: &Tokens, lifetimes: &Lifetimes) -> Result<(), Problem> {
+    let place = |raw: &Option<Located<String>>| raw.as_ref().map_or(Place::File, |raw| raw.place.clone());
+    let check = |fine: bool, place: Place, text: &str| if fine { Ok(()) } else { Err(Problem::new(&place, text)) };
+    let longest: Duration = lifetimes.refresh_absolute;
+    check(
+        lifetimes.refresh_idle <= longest,
+        place(&raw.refresh_idle_lifetime),
+        "refresh_idle_lifetime must not be longer than refresh_absolute_lifetime.",
+    )?;
+    check(
+        lifetimes.access_token <= lifetimes.refresh_idle,
+        place(&raw.refresh_idle_lifetime),
+        "refresh_idle_lifetime must not be shorter than access_token_lifetime.",
+    )
+}
+
+fn hosts(raw: &[Located<String>]) -> Result<Vec<String>, Problem> {
+    let host = |raw: &Located<String>| {
+        // A host with an optional port: what remains of a URL that consists of nothing else.
+        let url = Url::parse(&format!("https://{}", raw.value)).ok();
+        let bare = url.is_some_and(|url| {
+            url.path() == "/" && url.username().is_empty() && url.query().is_none() && url.fragment().is_none()
+        });
+        if bare && !raw.value.contains(['/', '*', '@', '?', '#']) {
+            Ok(raw.value.clone())
+        } else {
+            Err(Problem::new(
+                &raw.place,
+                "allowed_hosts takes host names with an optional port, without wildcards: \"mcp.internal:8443\".",
+            ))
+        }
+    };
+    raw.iter().map(host).collect()
+}
+
+fn origins(raw: &[Located<String>], public_url: &Issuer) -> Result<Vec<String>, Problem> {
+    let origin = |raw: &Located<String>| {
+        let one = std::slice::from_ref(&raw.value);
+        Origins::new(public_url.as_str(), one).map(|_| raw.value.clone()).map_err(|_| {
+            Problem::new(
+                &raw.place,
+                "allowed_origins takes web origins as browsers send them: \"https://app.example.com\", without path or wildcard.",
+            )
+        })
+    };
+    raw.iter().map(origin).collect()
+}

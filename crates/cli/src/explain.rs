@@ -1,0 +1,74 @@
+//! What a configuration means, in words: for `deputy check`.
+
+use std::fmt::Write as _;
+
+use crate::config::{Settings, show_duration};
+
+/// The answer of `deputy check`.
+pub(crate) fn settings(settings: &Settings) -> String {
+    let mut text = String::new();
+    let config = &settings.server;
+    let public_url = &config.public_url;
+    let mut row = |name: &str, value: &str| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  {name:<16} {value}");
+    };
+    row("issuer", public_url.as_str());
+    row("listens on", &format!("http://{}", settings.listen));
+    let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    row("data in", &data_dir.display().to_string());
+    row(
+        "provider",
+        &format!("{} (client {}, asks for {})", config.idp.issuer, config.idp.client_id, config.idp.scopes.join(" ")),
+    );
+    row("register there", &format!("{public_url}/callback   as redirect URI of client {}", config.idp.client_id));
+    row("lets in", &settings.allow.join(", "));
+    for server in &config.servers {
+        row(
+            "server",
+            &format!("{public_url}{}   \"{}\", scopes {}, goes to {}", server.path, server.name, server.scopes, server.url),
+        );
+    }
+    let tokens = &config.tokens;
+    let show = show_duration;
+    row(
+        "lifetimes",
+        &format!(
+            "code {}, access token {}, refresh grace {}",
+            show(tokens.code),
+            show(tokens.access_token),
+            show(tokens.refresh_grace)
+        ),
+    );
+    row("signed in for", &format!("{} when unused, {} in all", show(tokens.refresh_idle), show(tokens.refresh_absolute)));
+    row("consent", "asked every time");
+    for note in &settings.notes {
+        row("note", note);
+    }
+    format!("The configuration is valid.\n\n{}", text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, parse};
+
+    #[test]
+    fn check_says_what_to_register_and_what_to_give_to_clients() {
+        let file = "public_url = \"https://mcp.example.com\"\n[idp]\nissuer = \"https://login.example.com\"\nclient_id = \"deputy\"\n\
+                    client_secret = { env = \"S\" }\n[access]\nallow = [\"domain:example.com\"]\n[[server]]\npath = \"/mcp\"\n\
+                    url = \"http://127.0.0.1:9000/mcp\"\n";
+        let env = |name: &str| (name == "S").then(|| "correct-horse-battery".to_owned());
+        let text = settings(&parse(Source::new("deputy.toml", file), std::path::Path::new("/etc/deputy"), &env).unwrap());
+        for said in [
+            "https://mcp.example.com/callback",
+            "https://mcp.example.com/mcp",
+            "access token 5m",
+            "30d when unused, 90d in all",
+            "domain:example.com",
+        ] {
+            assert!(text.contains(said), "{said} not in\n{text}");
+        }
+        assert!(!text.contains("correct-horse-battery"));
+    }
+}

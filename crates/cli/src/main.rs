@@ -1,0 +1,66 @@
+//! The binary: command line, configuration, wiring.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod config;
+mod demo;
+mod explain;
+mod logging;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, ConfigOptions, DemoArgs};
+use config::{ConfigError, Settings};
+
+/// What ended the program, with its exit code; 2 is clap's.
+enum Failure {
+    Run(String),
+    Config(ConfigError),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+fn main() -> ExitCode {
+    let (text, code) = match run(Cli::parse()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Run(text)) => (text, 1),
+        Err(Failure::Config(error)) => (error.to_string(), 3),
+    };
+    output::failure(&text);
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Check(options) => {
+            output::result(&explain::settings(&settings(&options)?));
+            Ok(())
+        }
+        Command::Serve(options) => {
+            logging::start(&cli.log).map_err(Failure::Run)?;
+            let settings = settings(&options)?;
+            block_on(serve::run(settings))
+        }
+        Command::Demo(DemoArgs { port, call }) => {
+            block_on(async move { demo::run(demo::DemoOptions { port, call }).await.map_err(|error| format!("{error:#}")) })
+        }
+    }
+}
+
+fn settings(options: &ConfigOptions) -> Result<Settings, ConfigError> {
+    config::load(&options.config, &|name| std::env::var(name).ok())
+}
+
+fn block_on(work: impl Future<Output = Result<(), String>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Run(format!("cannot start: {error}")))?;
+    runtime.block_on(work).map_err(Failure::Run)
+}

@@ -1,0 +1,89 @@
+//! `deputy serve`: the gateway, from a checked configuration to the end of the process.
+
+use deputy_server::Gateway;
+use tokio::net::TcpListener;
+
+use crate::config::Settings;
+use crate::output;
+
+/// Runs the gateway until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Says in one line what happened and what to do.
+pub(crate) async fn run(settings: Settings) -> Result<(), String> {
+    remove_guard()?;
+    let Settings { listen, server, notes, allow: _ } = settings;
+    for note in &notes {
+        tracing::warn!(target: "deputy::config", "{note}");
+    }
+    // Both before the gateway starts: a second process must not touch the store, and a signal must not be lost.
+    let shutdown = shutdown()?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| cannot_listen(&listen.to_string(), &error))?;
+    let address = listener.local_addr().map_err(|error| cannot_listen(&listen.to_string(), &error))?;
+    let endpoints: Vec<String> = server.servers.iter().map(|s| format!("{}{}", server.public_url, s.path)).collect();
+    let callback = format!("{}/callback", server.public_url);
+    // The future of a start is large, and this is not the place to carry it on the stack.
+    let gateway = Box::pin(Gateway::start(server)).await.map_err(|error| error.to_string())?;
+    output::tell(&format!("listening on http://{address}"));
+    for endpoint in endpoints {
+        output::tell(&format!("MCP server for your clients: {endpoint}"));
+    }
+    output::tell(&format!("redirect URI to register at the identity provider: {callback}"));
+    let served = deputy_server::serve(listener, gateway.router(), shutdown).await;
+    served.map_err(|error| format!("serving ended: {error}"))
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds have no advice of their own")]
+fn cannot_listen(address: &str, error: &std::io::Error) -> String {
+    let advice = match error.kind() {
+        std::io::ErrorKind::AddrInUse => "Another program listens there: end it, or set another `listen`.",
+        std::io::ErrorKind::PermissionDenied => {
+            "Ports below 1024 need a privilege: choose a higher one and let a reverse proxy pass requests on."
+        }
+        std::io::ErrorKind::AddrNotAvailable => "This machine has no such address: check `listen`.",
+        _ => "Check `listen`.",
+    };
+    format!("cannot listen on {address}: {error}. {advice}")
+}
+
+/// Completes with the first SIGINT or SIGTERM.
+fn shutdown() -> Result<impl Future<Output = ()>, String> {
+    #[cfg(unix)]
+    let mut terminate = {
+        use tokio::signal::unix::{SignalKind, signal};
+        let handler = |kind| signal(kind).map_err(|error| format!("cannot watch for signals: {error}"));
+        (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?)
+    };
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.0.recv() => {}
+            _ = terminate.1.recv() => {}
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        output::tell("shutting down: open requests may finish");
+    })
+}
+
+/// A build for tests may run with one guard missing, and says so loudly. Other builds know nothing of this.
+#[cfg(feature = "test-hooks")]
+fn remove_guard() -> Result<(), String> {
+    use deputy_protocol::hooks::{Guard, remove};
+    let Ok(name) = std::env::var("DEPUTY_TEST_REMOVE_GUARD") else { return Ok(()) };
+    let guard = Guard::named(&name).ok_or_else(|| {
+        format!("DEPUTY_TEST_REMOVE_GUARD={name:?} names no guard. Guards: consent_page, ownership_cookie, state_cookie.")
+    })?;
+    remove(guard);
+    let line = "!".repeat(72);
+    output::tell(&format!("{line}\n!!  UNSAFE ON PURPOSE: the guard {name} is removed. For tests only.\n{line}"));
+    Ok(())
+}
+
+#[cfg(not(feature = "test-hooks"))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as in a build for tests")]
+fn remove_guard() -> Result<(), String> {
+    Ok(())
+}
