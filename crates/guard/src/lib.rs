@@ -4,10 +4,10 @@
 //! - A [`Permit`] is made by [`Verifier::verify`] only, from one `Authorization` header with one access token of ours, for this resource.
 //!   There is no other way to get one:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0451
 //! let permit = deputy_guard::Permit { token: todo!() };
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! let permit: deputy_guard::Permit = Default::default();
 //! ```
 //! - [`jws::verify`] is the only place that decides about a signature; the claims are judged afterwards, by pure rules.
@@ -19,6 +19,8 @@ pub mod jws;
 mod layer;
 mod permit;
 mod refused;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 pub use layer::{Clock, Protect, Protected, protect};

@@ -43,7 +43,7 @@ impl Origins {
         let further: Vec<String> = further.iter().map(|raw| serialized(raw)).collect::<Option<_>>().ok_or(Reason::UrlInvalid)?;
         let loopback = is_loopback_host(host);
         let names: Vec<String> = if loopback { LOOPBACK.map(str::to_owned).to_vec() } else { vec![host.to_owned()] };
-        let hosts = HostRule { names, port, port_may_be_missing: url.port().is_none() };
+        let hosts = HostRule { names, port, port_may_be_missing: url.port().is_none(), further: Vec::new() };
         let origins = OriginRule { exact: std::iter::once(own.clone()).chain(further).collect(), any_loopback: loopback };
         Ok(Self { own, hosts, origins })
     }
@@ -90,16 +90,23 @@ pub struct HostRule {
     names: Vec<String>,
     port: u16,
     port_may_be_missing: bool,
+    further: Vec<String>,
 }
 
 impl HostRule {
+    /// The same rule, which takes these values too, exactly: for a reverse proxy that does not pass the original on.
+    #[must_use]
+    pub fn also(self, further: &[String]) -> Self {
+        Self { further: further.to_vec(), ..self }
+    }
+
     /// Judges the one `Host` of a request.
     ///
     /// # Errors
     /// [`Reason::HostForeign`] for another name or port, or none.
     pub fn check(&self, host: Option<&str>) -> Result<(), Reason> {
         let host = host.ok_or(Reason::HostForeign)?;
-        let ours = self.names.iter().any(|name| self.names_us(host, name));
+        let ours = self.names.iter().any(|name| self.names_us(host, name)) || self.further.iter().any(|further| further == host);
         if ours { Ok(()) } else { Err(Reason::HostForeign) }
     }
 
@@ -181,6 +188,9 @@ mod tests {
             assert_eq!(rule.check(Some(host)), Err(Reason::HostForeign), "{host}");
         }
         assert_eq!(rule.check(None), Err(Reason::HostForeign));
+        let behind = rule.also(&["10.0.0.1:8000".to_owned()]);
+        assert!(behind.check(Some("10.0.0.1:8000")).is_ok() && behind.check(Some("mcp.example.com")).is_ok());
+        assert!(behind.check(Some("10.0.0.1")).is_err() && behind.check(Some("evil.test")).is_err());
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! A registered client's id *is* its registration, sealed: nothing is stored, nobody can fill the store, and registrations outlive it
 //! (decision 1; RFC 7591 appendix A.5.2).
 
+use deputy_protocol::Reason;
 use deputy_protocol::client::{Client, Registration};
 use deputy_protocol::ids::{CLIENT_ID_MAX, ClientId};
-use deputy_protocol::Reason;
 
 use crate::seal::{Purpose, Seal};
 

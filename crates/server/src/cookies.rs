@@ -142,7 +142,8 @@ impl Jar {
 
     fn make_room(&self, headers: &mut HeaderMap, kind: &str) {
         let group = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-        let mut open: Vec<String> = self.cookies.iter().filter(|(name, _)| name.starts_with(kind)).map(|(name, _)| group(name)).collect();
+        let mut open: Vec<String> =
+            self.cookies.iter().filter(|(name, _)| name.starts_with(kind)).map(|(name, _)| group(name)).collect();
         open.sort();
         open.dedup();
         for old in open.iter().take(open.len().saturating_sub(OPEN_MAX - 1)) {

@@ -1,6 +1,7 @@
 //! From a request to its endpoint: host, path, method, body limit, in this order, once for all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -8,16 +9,20 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use deputy_protocol::Reason;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
-    HOST,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE, ALLOW,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::error::{Failure, json};
 use crate::gateway::Shared;
+use crate::host::{self, only};
 use crate::routes::{Cors, Endpoint, Found, Route, find};
 use crate::{authorize, metadata, pages, register, revoke, token};
+
+/// How long a peer may take to send a body of ours; all of them are small.
+const BODY_TIME: Duration = Duration::from_secs(15);
 
 /// What an endpoint sees of a request.
 #[derive(Debug)]
@@ -31,7 +36,7 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// The one value of a header; nothing if it is missing, repeated or not text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
-        single(&self.headers, name)
+        only(&self.headers, name).ok().flatten()
     }
 
     /// The media type, in lower case and without parameters.
@@ -46,14 +51,6 @@ impl Incoming {
     }
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    }
-}
-
 /// Everything, behind one fallback: the table in `routes` is the only routing there is.
 pub(crate) fn router(gateway: Arc<Shared>) -> Router {
     Router::new().fallback(handle).with_state(gateway)
@@ -61,14 +58,15 @@ pub(crate) fn router(gateway: Arc<Shared>) -> Router {
 
 async fn handle(State(gateway): State<Arc<Shared>>, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // The proxy judges host and origin itself: its answers have to be readable across origins.
+    if let Some((_, proxy)) = gateway.proxies.iter().find(|(known, _)| *known == path) {
+        return proxy.handle(request).await;
+    }
     let found = find(&method, &path);
     // A load balancer asks for the sign of life under an address of its own.
     let health = matches!(found, Found::Route(route) if route.endpoint == Endpoint::Health);
-    if !health && !host_is_ours(&gateway, &request) {
-        return json(&Reason::HostForeign.into(), "host", None);
-    }
-    if let Some((_, proxy)) = gateway.proxies.iter().find(|(known, _)| *known == path) {
-        return proxy.handle(request).await;
+    if !health && let Err(reason) = host::check(&gateway.hosts, &request) {
+        return json(&reason.into(), "host", None);
     }
     match found {
         Found::Route(route) => {
@@ -81,18 +79,6 @@ async fn handle(State(gateway): State<Arc<Shared>>, request: Request) -> Respons
         Found::OtherMethod(route) => with_cors(other_method(&method, route), route),
         Found::Nothing => json(&Reason::NotFound.into(), "router", None),
     }
-}
-
-/// DNS rebinding ends here (PX-02, A-218). HTTP/2 carries the host in the URI.
-fn host_is_ours(gateway: &Shared, request: &Request) -> bool {
-    let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    let named = single(request.headers(), &HOST);
-    let host = match (authority, named) {
-        (Some(authority), Some(named)) if authority != named => None,
-        (Some(host), _) | (None, Some(host)) => Some(host),
-        (None, None) => None,
-    };
-    host.is_some_and(|host| gateway.allowed_hosts.iter().any(|allowed| allowed == host)) || gateway.origins.host_rule().check(host).is_ok()
 }
 
 async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: Request) -> Response {
@@ -118,9 +104,10 @@ async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: Request) -> Res
     }
 }
 
-/// Reads a body up to its limit. The rest of a longer one is not waited for.
+/// Reads a body up to its limit, in bounded time. The rest of a longer one is not waited for.
 async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
-    match Limited::new(body, limit).collect().await {
+    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await;
+    match whole.map_err(|_| Failure::from(Reason::RequestTooSlow))? {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Reason::RequestTooLarge.into()),
         Err(error) => Err(Failure::detailed(Reason::ParametersMalformed, error.to_string())),
@@ -145,7 +132,8 @@ fn with_cors(mut response: Response, route: &Route) -> Response {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, mcp-protocol-version"));
+        headers
+            .insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, mcp-protocol-version"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("www-authenticate, retry-after"));
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }

@@ -102,6 +102,7 @@ fn status(reason: Reason) -> StatusCode {
     let code = match reason {
         Reason::NotFound => 404,
         Reason::MethodNotAllowed => 405,
+        Reason::RequestTooSlow => 408,
         Reason::RequestTooLarge => 413,
         Reason::MediaTypeUnsupported => 415,
         Reason::HostForeign => 421,

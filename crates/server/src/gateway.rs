@@ -12,7 +12,7 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::metadata::{AuthorizationServer, ProtectedResourceMetadata};
 use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
-use deputy_protocol::web::Origins;
+use deputy_protocol::web::{HostRule, Origins};
 use deputy_protocol::{Issuer, Reason, TransactionId};
 use moka::sync::Cache;
 
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) rules: Rules,
     pub(crate) origins: Origins,
-    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) hosts: HostRule,
     pub(crate) cookies: CookieStyle,
     pub(crate) seal: Seal,
     pub(crate) keyring: Keyring,
@@ -136,6 +136,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let catalog = catalog(&issuer, &config.servers)?;
     let origins = Origins::new(issuer.as_str(), &config.allowed_origins)
         .map_err(|reason| StartError::Config(format!("public_url or allowed_origins: {reason}")))?;
+    let hosts = origins.host_rule().also(&config.allowed_hosts);
     let master = master::load_or_create(&config.data_dir)?;
     let seal = Seal::new(&master).map_err(Failure::from)?;
     let store = open_store(&config.data_dir).await?;
@@ -157,7 +158,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
             resource: resource.clone(),
             backend: backend_uri(server)?,
             verifier: Arc::new(verifier),
-            hosts: origins.host_rule(),
+            hosts: hosts.clone(),
             origins: origins.origin_rule(),
             clock: Arc::clone(&clock),
             limits: Limits::default(),
@@ -174,7 +175,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         lifetimes: config.tokens,
         rules: config.access,
         origins,
-        allowed_hosts: config.allowed_hosts,
+        hosts,
         seal,
         keyring,
         store,
@@ -196,7 +197,10 @@ fn catalog(issuer: &Issuer, servers: &[ServerConfig]) -> Result<Catalog, StartEr
             .map_err(|_| StartError::Config(format!("the server path {} is not a URL path", server.path)))?;
         // What the parser changes would be another path than the one that is compared with requests.
         if uri.as_str() != format!("{issuer}{}", server.path) || server.scopes.is_empty() {
-            return Err(StartError::Config(format!("the server at {}: the path must be written canonically and there must be a scope", server.path)));
+            return Err(StartError::Config(format!(
+                "the server at {}: the path must be written canonically and there must be a scope",
+                server.path
+            )));
         }
         Ok(ProtectedResource { uri, path: server.path.clone(), name: server.name.clone(), scopes: server.scopes.clone() })
     };
@@ -204,7 +208,11 @@ fn catalog(issuer: &Issuer, servers: &[ServerConfig]) -> Result<Catalog, StartEr
 }
 
 fn backend_uri(server: &ServerConfig) -> Result<http::Uri, StartError> {
-    server.url.as_str().parse().map_err(|_| StartError::Config(format!("the backend of {} is not an http(s) URL: {}", server.path, server.url)))
+    server
+        .url
+        .as_str()
+        .parse()
+        .map_err(|_| StartError::Config(format!("the backend of {} is not an http(s) URL: {}", server.path, server.url)))
 }
 
 async fn open_store(data_dir: &Path) -> Result<Arc<dyn Store>, StartError> {

@@ -10,7 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deputy_protocol::secret::sha256;
 use deputy_protocol::{Reason, Timestamp};
-use jsonwebtoken::jwk::{AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk, JwkSet,
+    KeyAlgorithm, PublicKeyUse,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -81,14 +84,17 @@ fn new_key(seal: &Seal, now: Timestamp) -> Result<SealedKey, Failure> {
 }
 
 fn parse(pkcs8: &[u8]) -> Result<EcdsaKeyPair, Failure> {
-    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| Failure::internal("a stored signing key is damaged"))
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
+        .map_err(|_| Failure::internal("a stored signing key is damaged"))
 }
 
 fn public_key(kid: &str, pkcs8: &[u8]) -> Result<Jwk, Failure> {
     let pair = parse(pkcs8)?;
     // An uncompressed point (SEC 1 §2.3.3): 0x04 ‖ x ‖ y, 32 bytes each.
     let point = pair.public_key().as_ref();
-    let (Some(x), Some(y)) = (point.get(1..33), point.get(33..65)) else { return Err(Failure::internal("a stored signing key is damaged")) };
+    let (Some(x), Some(y)) = (point.get(1..33), point.get(33..65)) else {
+        return Err(Failure::internal("a stored signing key is damaged"));
+    };
     Ok(Jwk {
         common: CommonParameters {
             public_key_use: Some(PublicKeyUse::Signature),

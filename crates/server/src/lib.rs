@@ -16,6 +16,7 @@ mod cookies;
 mod dispatch;
 mod error;
 mod gateway;
+mod host;
 pub mod idp;
 mod keyring;
 mod master;

@@ -29,7 +29,9 @@ pub(crate) fn load_or_create(data_dir: &Path) -> Result<Zeroizing<[u8; 32]>, Sta
         Ok(bytes) => {
             owner_only(&path)?;
             let secret = <[u8; 32]>::try_from(bytes.as_slice()).ok();
-            secret.map(Zeroizing::new).ok_or_else(|| failed(&path, "it must hold exactly 32 bytes; restore it from a backup, or remove it and lose all sign-ins"))
+            secret.map(Zeroizing::new).ok_or_else(|| {
+                failed(&path, "it must hold exactly 32 bytes; restore it from a backup, or remove it and lose all sign-ins")
+            })
         }
     }
 }

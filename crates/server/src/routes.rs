@@ -125,7 +125,9 @@ mod tests {
         assert_eq!(endpoint(Method::POST, "/token/"), Some(Endpoint::Token));
         assert_eq!(endpoint(Method::HEAD, "/authorize"), Some(Endpoint::Authorize));
         assert_eq!(endpoint(Method::GET, "/.well-known/oauth-protected-resource/mcp"), Some(Endpoint::ResourceMetadata));
-        for path in ["//token", "/token//", "/Token", "/%74oken", "/x/../token", "/token;x", "/", "", "/.well-known/openid-configuration"] {
+        for path in
+            ["//token", "/token//", "/Token", "/%74oken", "/x/../token", "/token;x", "/", "", "/.well-known/openid-configuration"]
+        {
             assert_eq!(endpoint(Method::POST, path), None, "{path}");
             assert_eq!(endpoint(Method::GET, path), None, "{path}");
         }

@@ -8,11 +8,11 @@ pub(crate) mod consent;
 mod refusal;
 
 use axum::response::Response;
+use deputy_protocol::Reason;
 use deputy_protocol::authorization::{AuthorizationRequest, client_state};
 use deputy_protocol::params::Params;
 use deputy_protocol::redirect::match_redirect;
 use deputy_protocol::transaction::Pending;
-use deputy_protocol::Reason;
 
 use crate::clients;
 use crate::dispatch::Incoming;

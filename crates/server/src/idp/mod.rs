@@ -97,7 +97,9 @@ impl From<IdpFailure> for Failure {
 #[must_use]
 pub fn refusal_of(error: &str) -> Reason {
     match error {
-        "access_denied" | "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => Reason::IdpDenied,
+        "access_denied" | "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+            Reason::IdpDenied
+        }
         "temporarily_unavailable" => Reason::IdpUnavailable,
         _ => Reason::IdpError,
     }
@@ -185,7 +187,11 @@ impl Provider {
             Some(iss) => iss == self.issuer().as_str(),
             None => !self.directory.metadata().await?.iss_in_answers,
         };
-        if fits { Ok(()) } else { Err(IdpFailure::refused(Reason::IdpIssuerMismatch, "iss is another, or missing although promised")) }
+        if fits {
+            Ok(())
+        } else {
+            Err(IdpFailure::refused(Reason::IdpIssuerMismatch, "iss is another, or missing although promised"))
+        }
     }
 
     /// Redeems the provider's code and finds out who signed in.
@@ -232,15 +238,23 @@ impl Provider {
         {
             signed = jws::verify(id_token.expose(), &newer, ALGORITHMS);
         }
-        let signed = signed.map_err(|_| IdpFailure::refused(Reason::IdTokenSignature, "no published key of the provider verifies the ID token"))?;
+        let signed = signed.map_err(|_| {
+            IdpFailure::refused(Reason::IdTokenSignature, "no published key of the provider verifies the ID token")
+        })?;
         let expected = ExpectedIdToken { issuer: self.issuer(), client_id: &self.config.idp.client_id, nonce, now };
         check_id_token(signed, expected).map_err(|reason| IdpFailure::refused(reason, "the ID token's claims do not fit"))
     }
 
-    async fn with_userinfo(&self, metadata: &Metadata, identity: VerifiedIdentity, answer: &TokenAnswer) -> Result<VerifiedIdentity, IdpFailure> {
+    async fn with_userinfo(
+        &self,
+        metadata: &Metadata,
+        identity: VerifiedIdentity,
+        answer: &TokenAnswer,
+    ) -> Result<VerifiedIdentity, IdpFailure> {
         let (true, Some(endpoint)) = (self.config.idp.userinfo, &metadata.userinfo_endpoint) else { return Ok(identity) };
         let bearer = ClientSecret::from_text(format!("Bearer {}", answer.access_token.expose()));
-        let said = self.fetch.get(endpoint, Credentials::Header(bearer)).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
+        let said =
+            self.fetch.get(endpoint, Credentials::Header(bearer)).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
         if !said.status.is_success() {
             return Err(metadata::status_failure("the userinfo endpoint", said.status));
         }

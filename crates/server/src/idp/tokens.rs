@@ -9,8 +9,8 @@ use deputy_protocol::{Reason, Timestamp};
 use http::StatusCode;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::metadata::status_failure;
 use super::IdpFailure;
+use super::metadata::status_failure;
 
 /// What a token lives when the provider says nothing sensible, and the longest that we believe.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
@@ -96,7 +96,8 @@ impl TokenAnswer {
 
 /// Only the code of an error is kept, and only if it looks like one: the rest is the provider's prose.
 fn error_answer(status: StatusCode, error: &str) -> IdpFailure {
-    let code = if error.len() <= 64 && error.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') { error } else { "(unreadable)" };
+    let code =
+        if error.len() <= 64 && error.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') { error } else { "(unreadable)" };
     let detail = format!("the token endpoint answered {status} {code}");
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || code == "temporarily_unavailable" {
         IdpFailure::outage(detail)
@@ -125,12 +126,24 @@ mod tests {
     fn a_131_odd_answers_fail_or_become_sane() {
         let good = json!({"access_token": "a", "id_token": "i", "token_type": "BEARER", "expires_in": 60});
         assert_eq!(read(200, &good.to_string()).expect("good").lifetime, Duration::from_secs(60));
-        for (member, value) in [("access_token", json!("")), ("id_token", json!(null)), ("token_type", json!("mac")), ("error", json!("invalid_grant"))] {
+        for (member, value) in [
+            ("access_token", json!("")),
+            ("id_token", json!(null)),
+            ("token_type", json!("mac")),
+            ("error", json!("invalid_grant")),
+        ] {
             let mut odd = good.clone();
             odd[member] = value;
             assert!(read(200, &odd.to_string()).is_err(), "{odd}");
         }
-        for (raw, seconds) in [(json!(-1), 3600), (json!("3600"), 3600), (json!(1e12), 3600), (json!(3.5), 3600), (json!(999_999_999), 86400), (json!(null), 3600)] {
+        for (raw, seconds) in [
+            (json!(-1), 3600),
+            (json!("3600"), 3600),
+            (json!(1e12), 3600),
+            (json!(3.5), 3600),
+            (json!(999_999_999), 86400),
+            (json!(null), 3600),
+        ] {
             let mut odd = good.clone();
             odd["expires_in"] = raw;
             assert_eq!(read(200, &odd.to_string()).expect("sane").lifetime, Duration::from_secs(seconds), "{odd}");
@@ -139,6 +152,9 @@ mod tests {
             assert!(read(status, &body).is_err_and(|failure| !failure.outage), "{status}");
         }
         assert!(read(503, "").is_err_and(|failure| failure.outage));
-        assert!(read(400, r#"{"error":"invalid_grant","error_description":"<b>"}"#).is_err_and(|failure| !failure.detail.contains("<b>")));
+        assert!(
+            read(400, r#"{"error":"invalid_grant","error_description":"<b>"}"#)
+                .is_err_and(|failure| !failure.detail.contains("<b>"))
+        );
     }
 }

@@ -24,10 +24,11 @@ use deputy_guard::Verifier;
 use deputy_protocol::Reason;
 use deputy_protocol::resource::ProtectedResource;
 use deputy_protocol::web::{AllowedOrigin, HostRule, OriginRule};
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
+use http::header::ORIGIN;
+use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::clock::Clock;
+use crate::host::{self, only};
 use forward::Forwarder;
 
 /// What a proxy needs to know.
@@ -135,22 +136,8 @@ impl Proxy {
 
     /// Who is calling, as far as `Host` and `Origin` tell (PX-01, PX-02).
     fn caller(&self, request: &Request<Body>) -> Result<Option<AllowedOrigin>, Reason> {
-        let named = request.uri().authority().map(http::uri::Authority::as_str);
-        let host = only(request.headers(), &HOST).map_err(|()| Reason::HostForeign)?;
-        // HTTP/2 names the host in the URI only; an absolute URI beside a Host header must agree with the rule as well.
-        self.hosts.check(host.or(named))?;
-        self.hosts.check(named.or(host))?;
+        host::check(&self.hosts, request)?;
         let origin = only(request.headers(), &ORIGIN).map_err(|()| Reason::OriginForeign)?;
         self.origins.check(origin)
-    }
-}
-
-/// The value of a header that may stand once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(drop),
-        (Some(_), Some(_)) => Err(()),
     }
 }

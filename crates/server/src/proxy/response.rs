@@ -5,8 +5,8 @@
 use axum::body::Body;
 use deputy_protocol::Reason;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use http_body::Body as _;
@@ -104,8 +104,11 @@ fn copy(from: &HeaderMap, to: &mut HeaderMap) {
 
 /// A caching rule that keeps the answer with its caller (PX-14).
 fn is_private(name: &HeaderName, value: &HeaderValue) -> bool {
-    let mut directives = value.to_str().unwrap_or_default().split(',').map(str::trim);
-    *name == CACHE_CONTROL && directives.any(|directive| directive.eq_ignore_ascii_case("private"))
+    let rule = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut directives = rule.split(',').map(str::trim);
+    *name == CACHE_CONTROL
+        && directives.clone().all(|directive| directive != "public")
+        && directives.any(|directive| directive == "private")
 }
 
 /// What every answer carries, ours and the backend's: no guessing of types, no script, no shared cache.

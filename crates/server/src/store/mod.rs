@@ -187,7 +187,12 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     async fn code(&self, code: &Digest<AuthorizationCode>) -> StoreResult<Option<CodeRecord>>;
 
     /// Uses a code, and issues its refresh token in the same step. A second use revokes the grant.
-    async fn redeem_code(&self, code: &Digest<AuthorizationCode>, first: Option<&NewRefresh>, now: Timestamp) -> StoreResult<Redemption>;
+    async fn redeem_code(
+        &self,
+        code: &Digest<AuthorizationCode>,
+        first: Option<&NewRefresh>,
+        now: Timestamp,
+    ) -> StoreResult<Redemption>;
 
     /// What a refresh token is bound to, used or not.
     async fn refresh(&self, token: &Digest<RefreshToken>) -> StoreResult<Option<RefreshRecord>>;

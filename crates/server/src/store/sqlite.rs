@@ -16,7 +16,10 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row as _, SqlSafeStr as _, Sqlite as Db, Transaction};
 
-use super::{Completed, Completion, Grant, NewRefresh, Redeemed, Redemption, Revocation, Rotation, Rows, SealedKey, Store, StoreError, StoreResult};
+use super::{
+    Completed, Completion, Grant, NewRefresh, Redeemed, Redemption, Revocation, Rotation, Rows, SealedKey, Store, StoreError,
+    StoreResult,
+};
 
 /// One SQLite file.
 #[derive(Debug)]
@@ -64,7 +67,8 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(5)).connect_with(options).await?;
+        let pool =
+            SqlitePoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(5)).connect_with(options).await?;
         migrator().run(&pool).await.map_err(|error| StoreError(error.to_string()))?;
         Ok(Self { pool })
     }
@@ -90,7 +94,11 @@ async fn revoke_in(tx: &mut Transaction<'static, Db>, grant: &GrantId, why: Reas
     if revoked.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query("INSERT INTO revocations (grant_id, at) VALUES (?, ?)").bind(grant.as_str()).bind(sql(now)).execute(&mut **tx).await?;
+    sqlx::query("INSERT INTO revocations (grant_id, at) VALUES (?, ?)")
+        .bind(grant.as_str())
+        .bind(sql(now))
+        .execute(&mut **tx)
+        .await?;
     Ok(true)
 }
 
@@ -209,14 +217,20 @@ impl Store for Sqlite {
         }))
     }
 
-    async fn redeem_code(&self, code: &Digest<AuthorizationCode>, first: Option<&NewRefresh>, now: Timestamp) -> StoreResult<Redemption> {
+    async fn redeem_code(
+        &self,
+        code: &Digest<AuthorizationCode>,
+        first: Option<&NewRefresh>,
+        now: Timestamp,
+    ) -> StoreResult<Redemption> {
         let mut tx = self.write().await?;
-        let used = sqlx::query("UPDATE codes SET used_at = ? WHERE digest = ? AND used_at IS NULL AND ends_at > ? RETURNING grant_id")
-            .bind(sql(now))
-            .bind(code.as_bytes().as_slice())
-            .bind(sql(now))
-            .fetch_optional(&mut *tx)
-            .await?;
+        let used =
+            sqlx::query("UPDATE codes SET used_at = ? WHERE digest = ? AND used_at IS NULL AND ends_at > ? RETURNING grant_id")
+                .bind(sql(now))
+                .bind(code.as_bytes().as_slice())
+                .bind(sql(now))
+                .fetch_optional(&mut *tx)
+                .await?;
         let Some(used) = used else { return refused_code(tx, code, now).await };
         let (grant, revoked) = grant_in(&mut tx, used.try_get("grant_id")?).await?;
         if revoked {
@@ -288,12 +302,16 @@ impl Store for Sqlite {
             .fetch_all(&self.pool)
             .await?;
         rows.iter()
-            .map(|row| Ok(Revocation { sequence: row.try_get("sequence")?, grant: GrantId::from_stored(row.try_get("grant_id")?) }))
+            .map(|row| {
+                Ok(Revocation { sequence: row.try_get("sequence")?, grant: GrantId::from_stored(row.try_get("grant_id")?) })
+            })
             .collect()
     }
 
     async fn signing_keys(&self) -> StoreResult<Vec<SealedKey>> {
-        let rows = sqlx::query("SELECT kid, sealed, created_at FROM signing_keys ORDER BY created_at, kid").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT kid, sealed, created_at FROM signing_keys ORDER BY created_at, kid")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(SealedKey { kid: row.try_get("kid")?, sealed: row.try_get("sealed")?, created_at: time(row, "created_at")? })
@@ -303,12 +321,14 @@ impl Store for Sqlite {
 
     async fn add_first_signing_key(&self, key: &SealedKey) -> StoreResult<()> {
         let mut tx = self.write().await?;
-        sqlx::query("INSERT INTO signing_keys (kid, sealed, created_at) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM signing_keys)")
-            .bind(&key.kid)
-            .bind(&key.sealed)
-            .bind(sql(key.created_at))
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO signing_keys (kid, sealed, created_at) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM signing_keys)",
+        )
+        .bind(&key.kid)
+        .bind(&key.sealed)
+        .bind(sql(key.created_at))
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -343,9 +363,15 @@ impl Store for Sqlite {
 }
 
 /// Why a code was not redeemed. A used one ends its grant, in the same transaction.
-async fn refused_code(mut tx: Transaction<'static, Db>, code: &Digest<AuthorizationCode>, now: Timestamp) -> StoreResult<Redemption> {
-    let row =
-        sqlx::query("SELECT grant_id, used_at FROM codes WHERE digest = ?").bind(code.as_bytes().as_slice()).fetch_optional(&mut *tx).await?;
+async fn refused_code(
+    mut tx: Transaction<'static, Db>,
+    code: &Digest<AuthorizationCode>,
+    now: Timestamp,
+) -> StoreResult<Redemption> {
+    let row = sqlx::query("SELECT grant_id, used_at FROM codes WHERE digest = ?")
+        .bind(code.as_bytes().as_slice())
+        .fetch_optional(&mut *tx)
+        .await?;
     let Some(row) = row else { return Ok(Redemption::Unknown) };
     let used: Option<i64> = row.try_get("used_at")?;
     if used.is_none() {

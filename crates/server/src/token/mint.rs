@@ -12,7 +12,12 @@ use crate::gateway::Shared;
 use crate::store::Redeemed;
 
 /// Mints the tokens of a grant that the store gave out: the proof is consumed.
-pub(super) fn mint(gateway: &Shared, redeemed: Redeemed, scopes: Scopes, refresh: Option<&RefreshToken>) -> Result<TokenResponse, Reason> {
+pub(super) fn mint(
+    gateway: &Shared,
+    redeemed: Redeemed,
+    scopes: Scopes,
+    refresh: Option<&RefreshToken>,
+) -> Result<TokenResponse, Reason> {
     let grant = redeemed.into_grant();
     let now = gateway.clock.now();
     let claims = AccessTokenClaims {

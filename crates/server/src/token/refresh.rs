@@ -29,7 +29,8 @@ pub(super) async fn rotate(gateway: &Shared, client: &Client, params: &Params) -
     match gateway.store.rotate(&token.digest(), &new, &sealed, grace, now).await? {
         Rotation::Rotated(redeemed) => Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?),
         Rotation::Replayed(redeemed, sealed) => {
-            let successor = open_successor(&token, sealed).ok_or_else(|| Failure::internal("a stored successor does not open"))?;
+            let successor =
+                open_successor(&token, sealed).ok_or_else(|| Failure::internal("a stored successor does not open"))?;
             tracing::info!(target: "deputy::event", event = "refresh_replayed", grant = %record.grant);
             Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?)
         }

@@ -1,12 +1,5 @@
 //! Endpoint and attack tests over real sockets. Attack cases carry their id (`a_031_…`), requirements theirs (`con_19_…`).
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    unreachable_pub,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, unreachable_pub, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,4 @@
 //! The proxy over real sockets: a client, the proxy, and a backend that writes down what it sees.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod requests;
 mod responses;

@@ -9,7 +9,8 @@ async fn a_175_without_a_good_token_the_backend_sees_nothing() {
     other["aud"] = format!("{}/other", gate.origin).into();
     let mut old = gate.claims();
     old["exp"] = NOW.into();
-    let tokens = [None, Some("garbage".to_owned()), Some(gate.sign(&other)), Some(gate.sign(&old)), Some(format!("{}x", gate.token()))];
+    let tokens =
+        [None, Some("garbage".to_owned()), Some(gate.sign(&other)), Some(gate.sign(&old)), Some(format!("{}x", gate.token()))];
     for method in ["POST", "GET", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE"] {
         for token in &tokens {
             let mut request = Request::builder().method(method).uri(format!("{}/mcp", gate.origin)).header("mcp-session-id", "s");
@@ -44,9 +45,27 @@ async fn rs_15_rs_16_only_one_authorization_header_counts() {
 async fn a_186_a_196_a_204_only_known_headers_pass_and_identity_is_ours() {
     let gate = Gate::start(json).await;
     let stripped = [
-        "cookie", "proxy-authorization", "x-api-key", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-user",
-        "forwarded", "x-real-ip", "remote-user", "x-auth-user", "x-gw-user", "x-deputy-admin", "te", "keep-alive", "origin", "referer",
-        "accept-encoding", "sec-fetch-site", "range", "http2-settings",
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-user",
+        "forwarded",
+        "x-real-ip",
+        "remote-user",
+        "x-auth-user",
+        "x-gw-user",
+        "x-deputy-admin",
+        "te",
+        "keep-alive",
+        "origin",
+        "referer",
+        "accept-encoding",
+        "sec-fetch-site",
+        "range",
+        "http2-settings",
     ];
     let mut request = gate.request();
     for name in stripped {
@@ -54,13 +73,20 @@ async fn a_186_a_196_a_204_only_known_headers_pass_and_identity_is_ours() {
             request = request.header(name, "evil");
         }
     }
-    for name in ["x-deputy-subject", "X-Deputy-Email", "x-deputy-scope", "x-deputy-client", "x-deputy-name", "x-deputy-client-name"] {
+    for name in
+        ["x-deputy-subject", "X-Deputy-Email", "x-deputy-scope", "x-deputy-client", "x-deputy-name", "x-deputy-client-name"]
+    {
         request = request.header(name, "admin").header(name, "root");
     }
     request = request.header("connection", "close, mcp-dropped, x-deputy-subject").header("mcp-dropped", "1");
     let passing = [
-        ("accept", "application/json, text/event-stream"), ("mcp-session-id", "s1"), ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-param-anything", "=?base64?w6Q=?="), ("last-event-id", "7"), ("traceparent", "00-1-1-01"), ("user-agent", "test/1"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-session-id", "s1"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-param-anything", "=?base64?w6Q=?="),
+        ("last-event-id", "7"),
+        ("traceparent", "00-1-1-01"),
+        ("user-agent", "test/1"),
     ];
     for (name, value) in passing {
         request = request.header(name, value);

@@ -33,7 +33,13 @@ async fn a_204_a_205_only_json_and_what_mcp_needs_passes() {
     let mut names: Vec<_> = response.headers().keys().map(|name| name.as_str().to_owned()).collect();
     names.sort();
     let expected = [
-        "cache-control", "content-length", "content-security-policy", "content-type", "date", "mcp-session-id", "retry-after",
+        "cache-control",
+        "content-length",
+        "content-security-policy",
+        "content-type",
+        "date",
+        "mcp-session-id",
+        "retry-after",
         "x-content-type-options",
     ];
     assert_eq!(names, expected);
@@ -113,7 +119,7 @@ async fn px_14_a_private_caching_rule_passes() {
 
 #[test]
 fn a_backend_must_be_an_http_url() {
-    for backend in ["/mcp", "ftp://h/mcp", "http://user@h/mcp", "h:80"] {
+    let forwarder = |backend: &str| {
         let verifier = Verifier::new(
             Issuer::parse("https://h").unwrap(),
             ResourceUri::parse("https://h/mcp").unwrap(),
@@ -122,7 +128,12 @@ fn a_backend_must_be_an_http_url() {
             Arc::new(deputy_guard::NothingRevoked),
         );
         let clock = Arc::new(TestClock(AtomicU64::new(NOW)));
-        let made = Forwarder::new(backend.parse().unwrap(), Arc::new(verifier), clock, Limits::default());
-        assert_eq!(made.err(), Some(Reason::UrlInvalid), "{backend}");
+        Forwarder::new(backend.parse().unwrap(), Arc::new(verifier), clock, Limits::default()).map(|_| ())
+    };
+    for backend in ["/mcp", "ftp://h/mcp", "http://user@h/mcp", "h:80"] {
+        assert_eq!(forwarder(backend), Err(Reason::UrlInvalid), "{backend}");
+    }
+    for backend in ["http://127.0.0.1:9000/mcp", "https://backend.example.com/mcp?key=1"] {
+        assert_eq!(forwarder(backend), Ok(()), "{backend}");
     }
 }

@@ -18,7 +18,8 @@ async fn streaming() -> (Gate, tokio::sync::mpsc::Receiver<Events>) {
         async move {
             let (events, feed) = channel::<&'static str>(8);
             out.send(events).await.unwrap();
-            let body = stream::unfold(feed, |mut feed| async { feed.recv().await.map(|event| (Ok::<_, std::io::Error>(event), feed)) });
+            let body =
+                stream::unfold(feed, |mut feed| async { feed.recv().await.map(|event| (Ok::<_, std::io::Error>(event), feed)) });
             Response::builder().header("content-type", "text/event-stream").body(Body::from_stream(body)).unwrap()
         }
     })
@@ -122,7 +123,8 @@ async fn a_cut_json_answer_looks_cut() {
         async move {
             let (events, feed) = channel::<&'static str>(8);
             out.send(events).await.unwrap();
-            let body = stream::unfold(feed, |mut feed| async { feed.recv().await.map(|event| (Ok::<_, std::io::Error>(event), feed)) });
+            let body =
+                stream::unfold(feed, |mut feed| async { feed.recv().await.map(|event| (Ok::<_, std::io::Error>(event), feed)) });
             Response::builder().header("content-type", "application/json").body(Body::from_stream(body)).unwrap()
         }
     })
