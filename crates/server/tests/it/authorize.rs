@@ -74,7 +74,7 @@ const BAD_REQUESTS: &[(&str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn as_56_as_07_other_errors_travel_to_a_loopback_client_with_state_and_iss() {
+async fn as_56_as_07_a_009_a_063_a_073_a_074_a_075_other_errors_travel_to_a_loopback_client_with_state_and_iss() {
     let world = World::new().await;
     let client = world.register(HONEST).await;
     for (name, value, error) in BAD_REQUESTS {
@@ -102,7 +102,7 @@ async fn as_63_a_stranger_cannot_bounce_a_browser_to_the_web_before_anyone_acted
 }
 
 #[tokio::test]
-async fn as_70_con_35_a_067_pages_are_free_of_side_effects_and_of_each_other() {
+async fn as_70_con_35_a_078_pages_are_free_of_side_effects_and_of_each_other() {
     let world = World::new().await;
     let client = world.register(HONEST).await;
     let url = world.authorize_url(&client, &[]);
@@ -214,4 +214,22 @@ async fn con_05_con_06_con_33_the_page_names_client_redirect_server_and_scopes()
     }
     assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"));
     assert!(page.header("content-security-policy").contains("default-src 'none'"));
+}
+
+#[tokio::test]
+async fn a_005_a_007_every_request_is_asked_whatever_was_approved_before() {
+    let world = World::new().await;
+    let client = world.register(HONEST).await;
+    let mut browser = Browser::default();
+    assert!(world.approve(&mut browser, &client).await.sent("code").is_some());
+    let asked = world.idp.authorizations();
+    for changes in
+        [vec![], vec![("scope", "read write")], vec![("redirect_uri", "http://localhost:1/callback")], vec![("state", "other")]]
+    {
+        let page = browser.open(&world.authorize_url(&client, &changes), "http://localhost:1/").await;
+        assert!(!page.ticket().is_empty(), "{changes:?}");
+    }
+    let cross_site = [("sec-fetch-site", "cross-site"), ("referer", "https://evil.test/")];
+    assert!(!browser.step(Method::GET, &world.authorize_url(&client, &[]), &cross_site, String::new()).await.ticket().is_empty());
+    assert_eq!(world.idp.authorizations(), asked, "nobody was sent to the provider");
 }

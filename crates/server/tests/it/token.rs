@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::support::http::{Answer, claims, form, post_form, send};
 use crate::support::{Client, HONEST, VERIFIER, World};
 
+/// no answer of the token endpoint is kept by a cache.
 fn error(answer: &Answer) -> (u16, String) {
     assert_eq!(answer.header("cache-control"), "no-store");
     (answer.status.as_u16(), answer.json()["error"].as_str().unwrap().to_owned())
@@ -19,7 +20,7 @@ fn refused(answer: &Answer, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn as_76_as_90_a_code_gives_an_rfc_9068_token_that_works_at_once() {
+async fn as_76_as_90_a_093_a_code_gives_an_rfc_9068_token_that_works_at_once() {
     let world = World::new().await;
     let client = world.register(HONEST).await;
     let answer = world.redeem(&client, &world.code(&client).await).await;
@@ -346,5 +347,69 @@ async fn a_096_values_are_random_and_unique() {
         for value in [client.id, refresh, jti] {
             assert!(value.len() >= 22 && seen.insert(value));
         }
+    }
+}
+
+/// Three gateways on one store, as processes on one machine share it. (Replicas on PostgreSQL come with that store.)
+async fn three_gateways() -> (Arc<World>, [String; 3]) {
+    let world = Arc::new(World::new().await);
+    let mut token_endpoints = vec![world.at("/token")];
+    for _ in 0..2 {
+        let (data, origin) = (world.data.path().join("data"), world.origin.clone());
+        let again = World::with_idp(Arc::clone(&world.idp), Arc::clone(&world.clock), |config| {
+            config.data_dir = data;
+            config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
+        });
+        let again = again.await.unwrap();
+        token_endpoints.push(format!("http://127.0.0.1:{}/token", again.origin_port));
+        // Its server task holds what it needs.
+        std::mem::forget(again);
+    }
+    (world, token_endpoints.try_into().unwrap())
+}
+
+async fn race(world: &World, endpoints: &[String; 3], attempts: usize, pairs: &[(&str, &str)]) -> Vec<Answer> {
+    let host = world.origin.trim_start_matches("http://").to_owned();
+    let body = form(pairs);
+    let tasks: Vec<_> = (0..attempts)
+        .map(|n| {
+            let (url, host, body) = (endpoints[n % 3].clone(), host.clone(), body.clone());
+            tokio::spawn(async move {
+                let headers = [("host", host.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+                send(Method::POST, &url, &headers, body).await
+            })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_083_a_hundred_redemptions_over_three_gateways_give_one_family_at_most() {
+    let (world, endpoints) = three_gateways().await;
+    let client = world.register(HONEST).await;
+    for _ in 0..5 {
+        let code = world.code(&client).await;
+        let pairs =
+            [("grant_type", "authorization_code"), ("client_id", &client.id), ("code", &code), ("code_verifier", VERIFIER)];
+        let answers = race(&world, &endpoints, 100, &pairs).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 200 | 400)));
+    }
+}
+
+#[tokio::test]
+async fn a_099_fifty_refreshes_over_three_gateways_give_one_successor_and_refuse_nobody() {
+    let (world, endpoints) = three_gateways().await;
+    let (client, _, mut token) = world.signed_in().await;
+    for _ in 0..5 {
+        let pairs = [("grant_type", "refresh_token"), ("client_id", client.id.as_str()), ("refresh_token", token.as_str())];
+        let answers = race(&world, &endpoints, 50, &pairs).await;
+        let successors: std::collections::HashSet<_> = answers.iter().map(refresh_token).collect();
+        assert_eq!(successors.len(), 1);
+        token = successors.into_iter().next().unwrap();
     }
 }
