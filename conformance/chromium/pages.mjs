@@ -57,6 +57,14 @@ async function approves({ page }) {
   check('code, state and iss', answer.get('code') && answer.get('state') === 'page-test-state' && answer.get('iss') === gateway, String(answer));
 }
 
+// A-062: browsers hand a fragment on from redirect to redirect; it must end at our page.
+async function dropsAFragment({ page }) {
+  await page.goto(`${await link()}#planted`);
+  await decide(page, 'approve');
+  await landed(page);
+  check('no fragment at the client', !page.url().includes('#'), page.url());
+}
+
 async function denies({ page }) {
   const before = await providerWasAsked();
   await page.goto(await link());
@@ -193,7 +201,7 @@ async function looks({ browser }) {
   }
 }
 
-const ALWAYS = [approves, denies, returnsToAnApplication, cannotBeFramed, showsMarkupAsText, twoTabs, sameLinkTwice, refusesAForeignForm];
+const ALWAYS = [approves, dropsAFragment, denies, returnsToAnApplication, cannotBeFramed, showsMarkupAsText, twoTabs, sameLinkTwice, refusesAForeignForm];
 const ONCE = [isAccessible, hasNoScript, looks];
 const cases = [
   ...ALWAYS.map((play) => [play, true]),

@@ -8,6 +8,7 @@ mod explain;
 mod logging;
 mod output;
 mod serve;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
             block_on(serve::run(settings))
         }
         Command::Demo(DemoArgs { port, call }) => {
+            // A driven sign-in tells its own story.
+            if !call {
+                logging::start(&cli.log).map_err(Failure::Run)?;
+            }
             block_on(async move { demo::run(demo::DemoOptions { port, call }).await.map_err(|error| format!("{error:#}")) })
         }
     }

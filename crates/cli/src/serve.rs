@@ -4,7 +4,7 @@ use deputy_server::Gateway;
 use tokio::net::TcpListener;
 
 use crate::config::Settings;
-use crate::output;
+use crate::{output, signals};
 
 /// Runs the gateway until SIGINT or SIGTERM.
 ///
@@ -17,7 +17,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), String> {
         tracing::warn!(target: "deputy::config", "{note}");
     }
     // Both before the gateway starts: a second process must not touch the store, and a signal must not be lost.
-    let shutdown = shutdown()?;
+    let ended = signals::shutdown()?;
     let listener = TcpListener::bind(listen).await.map_err(|error| cannot_listen(&listen.to_string(), &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(&listen.to_string(), &error))?;
     let endpoints: Vec<String> = server.servers.iter().map(|s| format!("{}{}", server.public_url, s.path)).collect();
@@ -29,6 +29,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), String> {
         output::tell(&format!("MCP server for your clients: {endpoint}"));
     }
     output::tell(&format!("redirect URI to register at the identity provider: {callback}"));
+    let shutdown = async move {
+        ended.await;
+        output::tell("shutting down: open requests may finish");
+    };
     let served = deputy_server::serve(listener, gateway.router(), shutdown).await;
     served.map_err(|error| format!("serving ended: {error}"))
 }
@@ -44,28 +48,6 @@ fn cannot_listen(address: &str, error: &std::io::Error) -> String {
         _ => "Check `listen`.",
     };
     format!("cannot listen on {address}: {error}. {advice}")
-}
-
-/// Completes with the first SIGINT or SIGTERM.
-fn shutdown() -> Result<impl Future<Output = ()>, String> {
-    #[cfg(unix)]
-    let mut terminate = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let handler = |kind| signal(kind).map_err(|error| format!("cannot watch for signals: {error}"));
-        (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?)
-    };
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = terminate.0.recv() => {}
-            _ = terminate.1.recv() => {}
-        }
-        #[cfg(not(unix))]
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        output::tell("shutting down: open requests may finish");
-    })
 }
 
 /// A build for tests may run with one guard missing, and says so loudly. Other builds know nothing of this.

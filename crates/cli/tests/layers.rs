@@ -1,5 +1,7 @@
 //! Holds the house of `ARCHITECTURE.md`: who may import whom, and where heavy dependencies live.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
@@ -36,7 +38,11 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     packages
         .iter()
         .map(|package| {
-            let normal = package["dependencies"].as_array().expect("dependencies").iter().filter(|dependency| dependency["kind"].is_null());
+            let normal = package["dependencies"]
+                .as_array()
+                .expect("dependencies")
+                .iter()
+                .filter(|dependency| dependency["kind"].is_null());
             let names = normal.map(|dependency| dependency["name"].as_str().expect("a name").to_owned()).collect();
             (package["name"].as_str().expect("a name").to_owned(), names)
         })

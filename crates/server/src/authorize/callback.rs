@@ -16,13 +16,9 @@ use crate::store::{Completed, Completion, Grant};
 
 /// `GET /callback`.
 pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {
-    let state = match state_of(request) {
-        Ok((params, state)) => Ok((params, state)),
-        Err(reason) => Err(Refusal::from(reason)),
-    };
-    let (params, state) = match state {
-        Ok(parsed) => parsed,
-        Err(refusal) => return refusal.into_response(gateway, request, "callback"),
+    let (params, state) = match state_of(request) {
+        Ok(read) => read,
+        Err(reason) => return Refusal::from(reason).into_response(gateway, request, "callback"),
     };
     let finished = finish(gateway, request, &params, &state).await;
     // An outage may pass: the person can load the page again. Everything else uses the state up (CON-21).

@@ -12,7 +12,7 @@ fn error_page(reason: Reason, back: bool) -> Page {
     let state = ClientState::parse("\"><script>alert(1)</script>").unwrap();
     let issuer = Issuer::parse("https://mcp.example.com").unwrap();
     assert!(RedirectUri::parse(uri).is_err());
-    let trusted = match_redirect(&[registered.clone()], Some(registered.as_str()), Some(state), &issuer).unwrap();
+    let trusted = match_redirect(std::slice::from_ref(&registered), Some(registered.as_str()), Some(state), &issuer).unwrap();
     error(&ErrorView { reason, reference: "<b>tx_1</b>", return_to: back.then(|| ReturnTo::new(&trusted, reason)) })
 }
 
