@@ -12,5 +12,6 @@ mod discovery;
 mod idp;
 mod register;
 mod resource;
+mod secrets;
 mod store;
 mod token;
