@@ -50,6 +50,13 @@ impl Lifetimes {
         now.after(self.refresh_idle).min(granted_at.after(self.refresh_absolute))
     }
 
+    /// When a grant ends: with its refresh tokens, or with the one access token that a code without them gives.
+    #[must_use]
+    pub fn grant_ends(&self, granted_at: Timestamp, refresh: bool) -> Timestamp {
+        let lives = if refresh { self.refresh_absolute } else { self.code.saturating_add(self.access_token) };
+        granted_at.after(lives)
+    }
+
     /// How long a client is told that its access token lives: a little less than it does. Clients count from when the answer arrives, and
     /// one that trusts a token in its last second is refused and signs in anew (RS-23).
     #[must_use]

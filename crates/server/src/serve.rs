@@ -11,8 +11,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A peer that does not finish its request head in this time is let go.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may take to send a request head, idle time before it included. Load balancers keep connections for 60 seconds
+/// and expect us to keep them longer: else they send a request into a closing one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest request head, in bytes. Long states and several sealed cookies fit.
 const HEAD_MAX: usize = 96 * 1024;
 /// Most connections at once. Further ones wait in the kernel's queue (I10).

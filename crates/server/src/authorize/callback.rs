@@ -110,7 +110,7 @@ fn completed(gateway: &Shared, new: NewGrant, tokens: &IdpTokens, code: &Authori
         resource: new.resource,
         scopes: new.scopes,
         granted_at: new.granted_at,
-        ends_at: new.granted_at.after(lifetimes.refresh_absolute),
+        ends_at: lifetimes.grant_ends(new.granted_at, new.refresh),
     };
     Ok(Completed {
         transaction: new.transaction,
