@@ -7,6 +7,36 @@
 //!   [`redirect::TrustedRedirect`], an identity provider is asked only with a [`consent::Approval`], a grant is made only from a
 //!   [`claims::VerifiedIdentity`] that was [`access::Admitted`].
 //! - Secrets do not print; the store sees [`secret::Digest`]s only.
+//!
+//! Proofs have no other maker. None of these compiles:
+//!
+//! ```compile_fail,E0451
+//! # fn forge(pending: deputy_protocol::transaction::Pending) -> deputy_protocol::consent::Approval {
+//! deputy_protocol::consent::Approval { pending }
+//! # }
+//! ```
+//! ```compile_fail,E0423
+//! # fn forge(identity: deputy_protocol::claims::VerifiedIdentity) -> deputy_protocol::access::Admitted {
+//! deputy_protocol::access::Admitted(identity)
+//! # }
+//! ```
+//! ```compile_fail,E0423
+//! # fn forge() -> deputy_protocol::web::OwnPage {
+//! deputy_protocol::web::OwnPage(())
+//! # }
+//! ```
+//! ```compile_fail,E0451
+//! # use deputy_protocol::{Issuer, redirect::{RedirectUri, TrustedRedirect}};
+//! # fn forge(uri: RedirectUri, issuer: Issuer) -> TrustedRedirect {
+//! TrustedRedirect { uri, state: None, issuer }
+//! # }
+//! ```
+//! ```compile_fail,E0382
+//! # fn twice(approval: deputy_protocol::consent::Approval, request: deputy_protocol::transaction::IdpRequest) {
+//! let first = approval.ask_idp(request.clone());
+//! let second = approval.ask_idp(request); // an approval is used up
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod access;
