@@ -152,7 +152,7 @@ reasons! {
     ClientAuthAmbiguous, "client_auth_ambiguous", InvalidRequest, "The client authenticated in more than one way at once.";
     CredentialsInUrl, "credentials_in_url", InvalidRequest, "Credentials do not belong in the URL.";
     RegistrationMalformed, "registration_malformed", InvalidClientMetadata, "The client metadata is not a JSON object with members of the right types.";
-    RegistrationRedirects, "registration_redirects", InvalidRedirectUri, "redirect_uris must be a list of 1 to 20 URIs: https, or http on localhost, 127.0.0.1 or [::1], written in canonical form, without fragment, user name or wildcard.";
+    RegistrationRedirects, "registration_redirects", InvalidRedirectUri, "redirect_uris must be a list of 1 to 20 URIs: https, or http on localhost or a loopback address, written in canonical form, without fragment, user name or wildcard.";
     RegistrationRedirectScheme, "registration_redirect_scheme", InvalidRedirectUri, "A redirect URI uses a scheme that is not allowed here.";
     RegistrationRedirectNotForWeb, "registration_redirect_not_for_web", InvalidRedirectUri, "A client with application_type web cannot use a loopback redirect URI.";
     RegistrationAuthMethod, "registration_auth_method", InvalidClientMetadata, "token_endpoint_auth_method must be none, client_secret_basic or client_secret_post.";
