@@ -13,12 +13,15 @@ use http::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use browser::{Answer, Browser, encode, origin, parameter, send};
+use browser::{Answer, Browser, encode, origin, parameter, send, shape};
 use narrator::Narrator;
 
 /// Where the driven client gets its answer. Nobody needs to listen there: the driver stops before it.
 const REDIRECT: &str = "http://127.0.0.1:47113/callback";
 const EVIL: &str = "https://evil.example/cb";
+/// How the gateway's two cookies of a transaction begin on plain http.
+const OWNERSHIP: &str = "deputy-own-";
+const STATE: &str = "deputy-state-";
 
 /// What discovery found.
 struct Found {
@@ -48,6 +51,8 @@ struct Story {
     victim: Browser,
     /// The provider's origin, learned when the browser is sent there.
     provider: String,
+    /// The MCP session, when the server gave one.
+    session: Option<String>,
 }
 
 /// Drives the sign-in against a demo gateway at this origin.
@@ -58,15 +63,16 @@ pub(super) async fn drive(gateway: &str) -> anyhow::Result<()> {
     let mut tell = Narrator::new();
     let gateway = Url::parse(gateway)?;
     let found = discover(&mut tell, &gateway).await?;
-    let mut story = Story { tell, gateway, found, victim: Browser::default(), provider: String::new() };
+    let mut story = Story { tell, gateway, found, victim: Browser::default(), provider: String::new(), session: None };
     let client = story.register("Demo caller", REDIRECT).await?;
     let (code, verifier) = story.sign_in(&client).await?;
-    let tokens = story.redeem(&client, &code, &verifier).await?;
-    story.call_tools(&tokens).await?;
-    let tokens = story.refresh(&client, &tokens).await?;
-    story.fresh_client_is_asked().await?;
-    story.approval_stays_in_its_browser().await?;
-    story.code_replay_ends_everything(&client, &code, &verifier, &tokens).await?;
+    let first = story.redeem(&client, &code, &verifier).await?;
+    story.call_tools(&first).await?;
+    let second = story.refresh(&client, &first).await?;
+    let evil = story.register("Claude", EVIL).await?;
+    story.fresh_client_is_asked(&evil).await?;
+    story.approval_stays_in_its_browser(&evil).await?;
+    story.code_replay_ends_everything(&client, &code, &verifier, [&first, &second]).await?;
     story.tell.end();
     Ok(())
 }
@@ -92,10 +98,16 @@ async fn discover(tell: &mut Narrator, gateway: &Url) -> anyhow::Result<Found> {
     })?;
     let well_known = gateway.join("/.well-known/oauth-authorization-server")?;
     let endpoints = send(Method::GET, &well_known, &[], String::new()).await?.json()?;
-    tell.check(text(endpoints.get("issuer")) == issuer, "the issuer is the same to the letter", || endpoints.to_string())?;
+    tell.check(!issuer.is_empty() && text(endpoints.get("issuer")) == issuer, "the issuer is the same to the letter", || {
+        endpoints.to_string()
+    })?;
     let pkce = endpoints.get("code_challenge_methods_supported") == Some(&json!(["S256"]));
     tell.check(pkce, "PKCE with S256, and nothing weaker", || endpoints.to_string())?;
-    Ok(Found { resource: text(resource.get("resource")), issuer, endpoints })
+    let found = Found { resource: text(resource.get("resource")), issuer, endpoints };
+    let names = ["authorization_endpoint", "token_endpoint", "registration_endpoint"];
+    let near = names.iter().all(|name| found.endpoint(name).is_ok_and(|url| origin(&url) == origin(gateway)));
+    tell.check(near, "every endpoint is on that origin too", || found.endpoints.to_string())?;
+    Ok(found)
 }
 
 impl Story {
@@ -107,7 +119,7 @@ impl Story {
         let body = answer.json()?;
         let id = body.get("client_id").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.tell.check(
-            answer.status == 201 && id.len() < 512,
+            answer.status == 201 && !id.is_empty() && id.len() < 512,
             "its id is its sealed registration: nothing was stored",
             || answer.summary(),
         )?;
@@ -138,7 +150,7 @@ impl Story {
         self.tell
             .check(page.status == 200 && named, "deputy's own page names client, server and destination", || page.summary())?;
         let cookies = self.victim.cookies(&self.gateway);
-        let owned = cookies.iter().any(|name| name.contains("own")) && !cookies.iter().any(|name| name.contains("state"));
+        let owned = holds(&cookies, OWNERSHIP) && !holds(&cookies, STATE);
         self.tell.check(
             owned,
             "this browser is marked as the one that was shown it; no state for the provider exists yet",
@@ -148,12 +160,11 @@ impl Story {
         self.tell.step("The person presses Allow");
         let approved = self.victim.press(&page, "decision", "approve").await?;
         self.provider = approved.location().map(|url| origin(&url)).unwrap_or_default();
-        let leaves = approved.status == 303 && self.provider != origin(&self.gateway);
+        let elsewhere = approved.location().is_some_and(|url| !url.as_str().starts_with(REDIRECT));
+        let leaves = approved.status == 303 && elsewhere && self.provider != origin(&self.gateway);
         self.tell.check(leaves, "only now does the browser leave for the identity provider", || approved.summary())?;
         let cookies = self.victim.cookies(&self.gateway);
-        self.tell.check(cookies.iter().any(|name| name.contains("state")), "the approval is tied to this browser", || {
-            cookies.join(" ")
-        })?;
+        self.tell.check(holds(&cookies, STATE), "the approval is tied to this browser", || cookies.join(" "))?;
 
         self.tell.step("Alice signs in at the provider, which asks once and remembers");
         let end = self.victim.sign_in(approved, &self.provider.clone(), REDIRECT).await?;
@@ -161,15 +172,16 @@ impl Story {
             .location()
             .filter(|url| url.as_str().starts_with(REDIRECT))
             .with_context(|| format!("no way back to the client: {}", end.summary()))?;
-        self.tell.check(parameter(&back, "state").as_deref() == Some(&state), "the client gets its own state back", || {
-            back.to_string()
-        })?;
+        self.tell
+            .check(parameter(&back, "state").as_deref() == Some(&state), "the client gets its own state back", || shape(&back))?;
         self.tell.check(
             parameter(&back, "iss").as_ref() == Some(&self.found.issuer),
             "and the issuer, so that answers cannot be mixed up",
-            || back.to_string(),
+            || shape(&back),
         )?;
-        let code = parameter(&back, "code").context("no code")?;
+        let code = parameter(&back, "code").unwrap_or_default();
+        let only = !code.is_empty() && back.query_pairs().count() == 3;
+        self.tell.check(only, "and a code, and nothing else: no token passes through the browser", || shape(&back))?;
         Ok((code, verifier))
     }
 
@@ -183,7 +195,8 @@ impl Story {
         let base = [("grant_type", "authorization_code"), ("client_id", client), ("code", code), ("redirect_uri", REDIRECT)];
         let wrong = "x".repeat(43);
         let refused = self.token(&[&base[..], &[("code_verifier", &wrong)]].concat()).await?;
-        self.tell.check(refused.status == 400, "a stolen code without the verifier is worth nothing", || refused.summary())?;
+        let worthless = refused.status == 400 && refused.error() == "invalid_grant";
+        self.tell.check(worthless, "a stolen code without the verifier is worth nothing", || refused.text.clone())?;
         let answer = self.token(&[&base[..], &[("code_verifier", verifier.expose())]].concat()).await?;
         self.tell.check(
             answer.status == 200,
@@ -195,12 +208,13 @@ impl Story {
 
     async fn rpc(&self, token: &str, message: &Value) -> anyhow::Result<Answer> {
         let authorization = format!("Bearer {token}");
-        let headers = [
+        let mut headers = vec![
             ("authorization", authorization.as_str()),
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
             ("mcp-protocol-version", "2025-11-25"),
         ];
+        headers.extend(self.session.as_deref().map(|session| ("mcp-session-id", session)));
         send(Method::POST, &self.gateway.join("/mcp")?, &headers, message.to_string()).await
     }
 
@@ -215,7 +229,9 @@ impl Story {
             "the MCP server answers through the gateway",
             || hello.text.clone(),
         )?;
-        self.rpc(&tokens.access, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await?;
+        self.session = Some(hello.header("mcp-session-id").to_owned()).filter(|session| !session.is_empty());
+        let ready = self.rpc(&tokens.access, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await?;
+        self.tell.check(ready.status == 202, "and takes the notification that the client is ready", || ready.summary())?;
         let list = self.rpc(&tokens.access, &json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})).await?;
         let listed = list.rpc()?.pointer("/result/tools").and_then(Value::as_array).map_or(0, Vec::len);
         self.tell.check(listed > 0, &format!("{listed} tools"), || list.text.clone())?;
@@ -234,40 +250,44 @@ impl Story {
         self.tell.step("It refreshes, and the first answer is lost on the way");
         let form = [("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", old.refresh.as_str())];
         let (lost, again) = (tokens(&self.token(&form).await?)?, tokens(&self.token(&form).await?)?);
-        self.tell.check(lost.refresh != old.refresh, "the refresh token was replaced", String::new)?;
-        self.tell.check(
-            lost.refresh == again.refresh,
-            "asking again gives the same successor: nobody is logged out",
-            String::new,
-        )?;
+        self.tell.check(lost.refresh != old.refresh, "the refresh token was replaced", || "the same one".to_owned())?;
+        self.tell.check(lost.refresh == again.refresh, "asking again gives the same successor: nobody is logged out", || {
+            "another one".to_owned()
+        })?;
         self.whoami(&again.access).await?;
         Ok(again)
     }
 
+    /// What a call with each of these is answered.
+    async fn pings(&self, issued: [&Tokens; 2]) -> anyhow::Result<Vec<u16>> {
+        let mut statuses = Vec::new();
+        for tokens in issued {
+            let call = self.rpc(&tokens.access, &json!({"jsonrpc": "2.0", "id": 4, "method": "ping"})).await?;
+            statuses.push(call.status.as_u16());
+        }
+        Ok(statuses)
+    }
+
     /// GHSA-c2jp-c369-7pvx.
-    async fn fresh_client_is_asked(&mut self) -> anyhow::Result<()> {
-        let evil = self.register("Claude", EVIL).await?;
+    async fn fresh_client_is_asked(&mut self, evil: &str) -> anyhow::Result<()> {
         self.tell.step("THE ATTACK: Alice opens a link of that client, which would send her code to evil.example");
         let verifier = Verifier::new(&random::bytes()?);
-        let url = self.authorize_url(&evil, EVIL, &verifier, "s")?;
-        let first = self.victim.open(&url).await?;
-        let page = self.victim.sign_in(first, &self.provider.clone(), EVIL).await?;
-        let asked = page.status == 200 && origin(&page.url) == origin(&self.gateway) && page.text.contains("evil.example");
+        let page = self.victim.open(&self.authorize_url(evil, EVIL, &verifier, "s")?).await?;
         self.tell.check(
-            asked,
-            "she is asked, although the provider would not ask again, and sees where her code would go",
+            page.status == 200 && page.location().is_none(),
+            "she stays at deputy: nobody asks the provider, which would not ask her again",
             || page.summary(),
         )?;
-        self.tell
-            .check(page.text.contains("Unverified"), "the page says that anyone can call himself Claude", || page.text.clone())
+        let named = ["Claude", "evil.example"].iter().all(|part| page.text.contains(part));
+        self.tell.check(named, "the page shows who asks, and where her code would go", || page.summary())?;
+        self.tell.check(page.text.contains("Unverified"), "and says that anyone can call himself Claude", || page.summary())
     }
 
     /// GHSA-rww4-4w9c-7733.
-    async fn approval_stays_in_its_browser(&mut self) -> anyhow::Result<()> {
-        let evil = self.register("Claude", EVIL).await?;
+    async fn approval_stays_in_its_browser(&mut self, evil: &str) -> anyhow::Result<()> {
         self.tell.step("ITS OTHER HALF: the attacker approves in his own browser and sends Alice the provider's address");
         let mut attacker = Browser::default();
-        let page = attacker.open(&self.authorize_url(&evil, EVIL, &Verifier::new(&random::bytes()?), "s")?).await?;
+        let page = attacker.open(&self.authorize_url(evil, EVIL, &Verifier::new(&random::bytes()?), "s")?).await?;
         let approved = attacker.press(&page, "decision", "approve").await?;
         let address = approved.location().context("no address of the provider")?;
         let first = self.victim.open(&address).await?;
@@ -285,16 +305,29 @@ impl Story {
         client: &str,
         code: &str,
         verifier: &Verifier,
-        last: &Tokens,
+        issued: [&Tokens; 2],
     ) -> anyhow::Result<()> {
         self.tell.step("Last, somebody uses the first code again");
         let form =
             [("grant_type", "authorization_code"), ("client_id", client), ("code", code), ("code_verifier", verifier.expose())];
+        let before = self.pings(issued).await?;
+        self.tell.check(before == [200, 200], "until now, both access tokens work", || format!("{before:?}"))?;
         let answer = self.token(&form).await?;
-        self.tell.check(answer.status == 400, "a code works once", || answer.summary())?;
-        let call = self.rpc(&last.access, &json!({"jsonrpc": "2.0", "id": 4, "method": "ping"})).await?;
-        self.tell.check(call.status == 401, "and as a second use is theft, all that came of it ends at once", || call.summary())
+        let refused = answer.status == 400 && answer.error() == "invalid_grant";
+        self.tell.check(refused, "a code works once", || answer.summary())?;
+        let after = self.pings(issued).await?;
+        self.tell.check(after == [401, 401], "and as a second use is theft, both end at once", || format!("{after:?}"))?;
+        let [_, last] = issued;
+        let form = [("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", last.refresh.as_str())];
+        let answer = self.token(&form).await?;
+        let refused = answer.status == 400 && answer.error() == "invalid_grant";
+        self.tell.check(refused, "and no refresh token brings it back", || answer.summary())
     }
+}
+
+/// Whether there is a cookie of this kind.
+fn holds(cookies: &[String], kind: &str) -> bool {
+    cookies.iter().any(|name| name.starts_with(kind))
 }
 
 fn tokens(answer: &Answer) -> anyhow::Result<Tokens> {

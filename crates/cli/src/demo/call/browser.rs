@@ -35,14 +35,20 @@ impl Answer {
             .with_context(|| format!("{} {} is not JSON: {}", self.status, self.url.path(), self.text))
     }
 
+    /// The OAuth error that it carries, or nothing.
+    pub(super) fn error(&self) -> String {
+        let body = self.json().unwrap_or_default();
+        body.get("error").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
     /// Where it redirects to.
     pub(super) fn location(&self) -> Option<Url> {
         self.url.join(self.headers.get(LOCATION)?.to_str().ok()?).ok()
     }
 
-    /// What it was, for a failed check.
+    /// What it was, for a failed check: no value of a parameter, as codes and states are secrets.
     pub(super) fn summary(&self) -> String {
-        let location = self.location().map(|url| format!(" to {url}")).unwrap_or_default();
+        let location = self.location().map(|url| format!(" to {}", shape(&url))).unwrap_or_default();
         format!("{} from {}{location}", self.status, self.url.path())
     }
 
@@ -58,6 +64,12 @@ impl Answer {
 fn last_event(stream: &str) -> Option<Value> {
     let events = stream.lines().filter_map(|line| line.strip_prefix("data:"));
     events.filter_map(|data| serde_json::from_str::<Value>(data.trim()).ok()).rfind(|event| event.get("id").is_some())
+}
+
+/// An address without the values of its parameters.
+pub(super) fn shape(url: &Url) -> String {
+    let names: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    format!("{}{} with [{}]", origin(url), url.path(), names.join(", "))
 }
 
 /// The value of a parameter.
@@ -111,19 +123,42 @@ impl Form {
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
-    let value = tag.split_once(&format!("{name}=\""))?.1.split('"').next()?;
-    let text = [
-        ("&quot;", "\""),
-        ("&#34;", "\""),
-        ("&#39;", "'"),
-        ("&lt;", "<"),
-        ("&#60;", "<"),
-        ("&gt;", ">"),
-        ("&#62;", ">"),
-        ("&#38;", "&"),
-        ("&amp;", "&"),
-    ];
-    Some(text.iter().fold(value.to_owned(), |value, (entity, character)| value.replace(entity, character)))
+    let value = tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?;
+    Some(unescape(value))
+}
+
+/// Character references, named and by number, each read once: `&amp;lt;` is the text `&lt;`.
+fn unescape(text: &str) -> String {
+    let mut parts = text.split('&');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(';').and_then(|(name, rest)| Some((reference(name)?, rest))) {
+            Some((character, rest)) => {
+                out.push(character);
+                out.push_str(rest);
+            }
+            None => {
+                out.push('&');
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
+fn reference(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let hex = number.strip_prefix(['x', 'X']).map(|digits| u32::from_str_radix(digits, 16));
+            char::from_u32(hex.unwrap_or_else(|| number.parse()).ok()?)
+        }
+    }
 }
 
 /// A browser with cookies of its own.
@@ -220,6 +255,30 @@ mod tests {
         assert_eq!(form.action.as_str(), "http://localhost:1/go?a=1&b=2");
         assert_eq!(form.pairs, [("t".to_owned(), "\"x'".to_owned())]);
         assert!(Form::of(&page("<p>")).is_err());
+    }
+
+    #[test]
+    fn character_references_are_read_once() {
+        assert_eq!(unescape("a=1&amp;b=&#39;&#x3C;&gt;"), "a=1&b='<>");
+        assert_eq!(unescape("&#38;lt; &amp;amp; &nope; & &#xffffffff;"), "&lt; &amp; &nope; & &#xffffffff;");
+    }
+
+    #[test]
+    fn a_failed_check_shows_no_code_and_no_state() {
+        let mut answer = page("");
+        let location = http::HeaderValue::from_static("https://evil.example/cb?code=secret&state=secret");
+        answer.headers.insert(LOCATION, location);
+        assert_eq!(answer.summary(), "200 OK from /x/page to https://evil.example/cb with [code, state]");
+    }
+
+    #[test]
+    fn a_browser_keeps_one_jar_per_origin_and_forgets_what_is_deleted() {
+        let (mut browser, here) = (Browser::default(), Url::parse("http://localhost:1/").expect("a URL"));
+        browser.keep(&here, "a=1; Path=/; HttpOnly");
+        browser.keep(&here, "b=2");
+        browser.keep(&here, "a=; Max-Age=0");
+        assert_eq!(browser.cookies(&here), ["b"]);
+        assert!(browser.cookies(&Url::parse("http://localhost:2/").expect("a URL")).is_empty());
     }
 
     #[test]
