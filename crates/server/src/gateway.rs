@@ -105,8 +105,10 @@ impl Gateway {
     pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let shared = assemble(config, clock).await?;
         shared.idp.discover().await.map_err(StartError::Idp)?;
+        // Before the first request: a restart brings nothing back that was revoked.
+        let known = shared.revoked.catch_up(shared.store.as_ref(), 0).await.map_err(Failure::from)?;
         let shared = Arc::new(shared);
-        tokio::spawn(follow_revocations(Arc::downgrade(&shared)));
+        tokio::spawn(follow_revocations(Arc::downgrade(&shared), known));
         tokio::spawn(sweep(Arc::downgrade(&shared)));
         Ok(Self(shared))
     }
@@ -223,10 +225,10 @@ async fn open_store(data_dir: &Path) -> Result<Arc<dyn Store>, StartError> {
 }
 
 /// Keeps the revoked set in step with the store, until the gateway is gone.
-async fn follow_revocations(shared: std::sync::Weak<Shared>) {
+async fn follow_revocations(shared: std::sync::Weak<Shared>, known: i64) {
     let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last = 0;
+    let mut last = known;
     loop {
         ticks.tick().await;
         let Some(gateway) = shared.upgrade() else { return };

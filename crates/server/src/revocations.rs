@@ -15,6 +15,9 @@ use crate::store::{Store, StoreResult};
 /// How often the feed is read. With it, a revocation reaches every process within two seconds.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 
+/// The longest access-token lifetime that a configuration may ask for; a shorter one today may have been longer yesterday.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// The revoked grants whose access tokens may still be in their time.
 #[derive(Debug)]
 pub(crate) struct Revoked {
@@ -26,7 +29,7 @@ pub(crate) struct Revoked {
 impl Revoked {
     pub(crate) fn new(access_token_lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
         // A minute more than a token lives, for replicas whose clocks differ.
-        Self { until: RwLock::default(), keep: access_token_lifetime.saturating_add(Duration::from_secs(60)), clock }
+        Self { until: RwLock::default(), keep: access_token_lifetime.max(LONGEST).saturating_add(Duration::from_secs(60)), clock }
     }
 
     /// How long a revocation must stay in the feed.

@@ -52,3 +52,21 @@ async fn i8_a_restart_loses_nobody() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(world.call(&access).await.status, 200);
 }
+
+#[tokio::test]
+async fn i4_what_was_revoked_stays_revoked_after_a_restart() {
+    let world = World::new().await;
+    let (client, access, refresh) = world.signed_in().await;
+    let form = [("client_id", client.id.as_str()), ("token", refresh.as_str())];
+    assert_eq!(crate::support::http::post_form(&world.at("/revoke"), &form).await.status, 200);
+    let (data, origin) = (world.data.path().join("data"), world.origin.clone());
+    let again = World::with_idp(world.idp.clone(), world.clock.clone(), |config| {
+        config.data_dir = data;
+        config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
+    });
+    let again = again.await.unwrap();
+    let (bearer, host) = (format!("Bearer {access}"), origin.trim_start_matches("http://"));
+    let url = format!("http://127.0.0.1:{}/mcp", again.origin_port);
+    let answer = crate::support::http::send(http::Method::POST, &url, &[("host", host), ("authorization", &bearer)], "{}").await;
+    assert_eq!(answer.status, 401);
+}
