@@ -3,23 +3,25 @@
 //! WAL with `synchronous = FULL`: an acknowledged rotation or revocation survives power loss. Every write runs in `BEGIN IMMEDIATE`, so
 //! that two writers queue instead of failing half-way.
 
+mod rows;
+
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{CodeRecord, RefreshRecord, SecondUse, second_use};
-use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
+use deputy_protocol::ids::{ClientId, GrantId, TransactionId};
 use deputy_protocol::secret::{AuthorizationCode, Digest, RefreshToken};
 use deputy_protocol::{Reason, Timestamp};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row as _, SqlSafeStr as _, Sqlite as Db, Transaction};
 
 use super::{
     Completed, Completion, Grant, NewRefresh, Redeemed, Redemption, Revocation, Rotation, Rows, SealedKey, Store, StoreError,
     StoreResult,
 };
+use rows::{damaged, from_json, parsed, read_grant, sql, time};
 
 /// One SQLite file.
 #[derive(Debug)]
@@ -31,30 +33,6 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         Self(error.to_string())
     }
-}
-
-fn damaged(what: &str) -> StoreError {
-    StoreError(format!("a stored {what} cannot be read"))
-}
-
-/// Seconds as SQLite's integer.
-fn sql(time: Timestamp) -> i64 {
-    i64::try_from(time.seconds()).unwrap_or(i64::MAX)
-}
-
-fn time(row: &SqliteRow, column: &str) -> StoreResult<Timestamp> {
-    let seconds: i64 = row.try_get(column)?;
-    Ok(Timestamp::from_seconds(u64::try_from(seconds).unwrap_or_default()))
-}
-
-/// Reads a text column through a type's own parser.
-fn parsed<T, E>(row: &SqliteRow, column: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> StoreResult<T> {
-    let text: String = row.try_get(column)?;
-    parse(&text).map_err(|_| damaged(column))
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned()))
 }
 
 impl Sqlite {
@@ -79,7 +57,7 @@ impl Sqlite {
 }
 
 fn migrator() -> Migrator {
-    let grants = include_str!("../../migrations/sqlite/0001_grants.sql").into_sql_str();
+    let grants = include_str!("../../../migrations/sqlite/0001_grants.sql").into_sql_str();
     Migrator::with_migrations(vec![Migration::new(1, "grants".into(), MigrationType::Simple, grants, false)])
 }
 
@@ -135,24 +113,6 @@ async fn insert_grant(tx: &mut Transaction<'static, Db>, grant: &Grant, idp_toke
     .execute(&mut **tx)
     .await?;
     Ok(())
-}
-
-fn read_grant(row: &SqliteRow) -> StoreResult<Grant> {
-    Ok(Grant {
-        id: GrantId::from_stored(row.try_get("id")?),
-        subject: row.try_get("subject")?,
-        idp: parsed(row, "idp", Issuer::parse)?,
-        idp_subject: row.try_get("idp_subject")?,
-        email: row.try_get("email")?,
-        name: row.try_get("name")?,
-        groups: parsed(row, "groups", |text| serde_json::from_str(text))?,
-        client: parsed(row, "client", ClientId::parse)?,
-        client_name: parsed(row, "client_name", from_json::<DisplayName>)?,
-        resource: parsed(row, "resource", from_json)?,
-        scopes: parsed(row, "scopes", from_json)?,
-        granted_at: time(row, "granted_at")?,
-        ends_at: time(row, "ends_at")?,
-    })
 }
 
 /// The grant of a code or token inside a running transaction, with whether it was revoked.
