@@ -56,9 +56,10 @@ fn remove_guard() -> Result<(), String> {
     use deputy_protocol::hooks::{Guard, remove};
     let Ok(name) = std::env::var("DEPUTY_TEST_REMOVE_GUARD") else { return Ok(()) };
     let guard = Guard::named(&name).ok_or_else(|| {
-        format!("DEPUTY_TEST_REMOVE_GUARD={name:?} names no guard. Guards: consent_page, ownership_cookie, state_cookie.")
+        let known: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
+        format!("DEPUTY_TEST_REMOVE_GUARD={name:?} names no guard. Guards: {}.", known.join(", "))
     })?;
-    remove(guard);
+    remove(&[guard]);
     let line = "!".repeat(72);
     output::tell(&format!("{line}\n!!  UNSAFE ON PURPOSE: the guard {name} is removed. For tests only.\n{line}"));
     Ok(())

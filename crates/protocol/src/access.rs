@@ -1,7 +1,10 @@
 //! Who may come in, by rules over verified identities.
 
+use serde::{Deserialize, Serialize};
+
 use crate::claims::VerifiedIdentity;
 use crate::error::Reason;
+use crate::hooks::{Guard, passes};
 
 /// One rule that lets somebody in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +33,9 @@ pub enum RuleError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules(Vec<Rule>);
 
-/// An identity that may come in. Made by [`Rules::admit`] only.
-#[derive(Debug)]
+/// An identity that may come in. Made by [`Rules::admit`] only, sealed copies of one apart.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Admitted(VerifiedIdentity);
 
 impl Admitted {
@@ -63,8 +67,30 @@ impl Rules {
     /// # Errors
     /// [`Reason::SubjectNotAllowed`].
     pub fn admit(&self, identity: VerifiedIdentity) -> Result<Admitted, Reason> {
-        if self.0.iter().any(|rule| rule.admits(&identity)) { Ok(Admitted(identity)) } else { Err(Reason::SubjectNotAllowed) }
+        let known = Known { sub: identity.subject().sub(), email: identity.verified_email(), groups: identity.groups() };
+        self.still_admit(&known)?;
+        Ok(Admitted(identity))
     }
+
+    /// Whether somebody who came in before may still.
+    ///
+    /// # Errors
+    /// [`Reason::SubjectNotAllowed`].
+    pub fn still_admit(&self, known: &Known<'_>) -> Result<(), Reason> {
+        let admitted = self.0.iter().any(|rule| rule.admits(known));
+        if passes(Guard::AccessRules, admitted) { Ok(()) } else { Err(Reason::SubjectNotAllowed) }
+    }
+}
+
+/// What is known of somebody who signed in before: the same rules apply at each refresh.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The provider's own name for the person.
+    pub sub: &'a str,
+    /// The e-mail address, if it was verified.
+    pub email: Option<&'a str>,
+    /// The groups.
+    pub groups: &'a [String],
 }
 
 impl Rule {
@@ -86,15 +112,15 @@ impl Rule {
         }
     }
 
-    fn admits(&self, identity: &VerifiedIdentity) -> bool {
+    fn admits(&self, known: &Known<'_>) -> bool {
         // Only a verified address says anything about its owner.
-        let mail = || identity.verified_email().and_then(address);
+        let mail = || known.email.and_then(address);
         match self {
             Self::Anyone => true,
             Self::Domain(allowed) => mail().is_some_and(|(_, domain)| domain == *allowed),
             Self::Email(allowed) => mail().is_some_and(|(local, domain)| format!("{local}@{domain}") == *allowed),
-            Self::Group(allowed) => identity.groups().contains(allowed),
-            Self::Subject(allowed) => identity.subject().sub() == allowed,
+            Self::Group(allowed) => known.groups.contains(allowed),
+            Self::Subject(allowed) => known.sub == allowed,
         }
     }
 }

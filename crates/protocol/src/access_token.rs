@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::claims::SignedClaims;
 use crate::error::Reason;
+use crate::hooks::{Guard, passes};
 use crate::ids::{ClientId, GrantId, Issuer};
 use crate::resource::ResourceUri;
 use crate::scope::Scopes;
@@ -103,7 +104,7 @@ impl ValidAccessToken {
     /// # Errors
     /// [`Reason::TokenExpired`], or [`Reason::TokenNotYetValid`] for one from the future.
     pub fn in_time(&self, now: Timestamp) -> Result<(), Reason> {
-        if now >= self.0.exp {
+        if !passes(Guard::AccessLifetime, now < self.0.exp) {
             return Err(Reason::TokenExpired);
         }
         let begins = self.0.nbf.map_or(self.0.iat, |nbf| nbf.max(self.0.iat));
@@ -120,7 +121,7 @@ pub fn check(claims: SignedClaims<AccessTokenClaims>, expected: Expected<'_>) ->
     if claims.iss != *expected.issuer {
         return Err(Reason::TokenIssuer);
     }
-    if claims.aud != *expected.resource {
+    if !passes(Guard::Audience, claims.aud == *expected.resource) {
         return Err(Reason::TokenAudience);
     }
     let token = ValidAccessToken(claims);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Reason;
-use crate::hooks::{Guard, removed};
+use crate::hooks::{Guard, passes};
 use crate::ids::TransactionId;
 use crate::params::Params;
 use crate::redirect::TrustedRedirect;
@@ -55,7 +55,7 @@ pub struct Approval {
 /// has the ticket of his own transaction), [`Reason::TransactionExpired`], [`Reason::DecisionMissing`].
 pub fn decide(ticket: Ticket, _: OwnPage, key: Option<&BrowserKey>, form: &Params, now: Timestamp) -> Result<Decision, Reason> {
     let shown_here = key.is_some_and(|key| key.digest() == ticket.browser);
-    if !shown_here && !removed(Guard::OwnershipCookie) {
+    if !passes(Guard::OwnershipCookie, shown_here) {
         return Err(Reason::ConsentOtherBrowser);
     }
     ticket.pending.still_open(now)?;
@@ -80,7 +80,7 @@ impl Approval {
     #[cfg(feature = "test-hooks")]
     #[must_use]
     pub fn without_asking(pending: Pending) -> Self {
-        debug_assert!(removed(Guard::ConsentPage), "the guard stands");
+        debug_assert!(crate::hooks::removed(crate::hooks::Guard::ConsentPage), "the guard stands");
         Self { pending }
     }
 }

@@ -221,6 +221,7 @@ reasons! {
     RefreshOtherClient, "refresh_other_client", InvalidGrant, "The refresh token was issued to another client.";
     RefreshReused, "refresh_reused", InvalidGrant, "The refresh token was used before; the sign-in was ended to be safe.";
     RefreshExpired, "refresh_expired", InvalidGrant, "The sign-in has expired. Sign in again.";
+    AccessEnded, "access_ended", InvalidGrant, "This account may no longer use this server. Ask its operator for access.";
     GrantRevoked, "grant_revoked", InvalidGrant, "Access was revoked. Sign in again.";
     RevokedByClient, "revoked_by_client", InvalidGrant, "The client gave up its access.";
 

@@ -5,13 +5,16 @@
 
 use std::time::Duration;
 
+use crate::access::{Known, Rules};
 use crate::error::Reason;
+use crate::hooks::{Guard, passes};
 use crate::ids::{ClientId, GrantId};
 use crate::params::Params;
 use crate::pkce::{Challenge, Verifier};
 use crate::redirect::RedirectUri;
-use crate::resource::ResourceUri;
+use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
+use crate::secret::{AuthorizationCode, Digest, RefreshToken};
 use crate::time::Timestamp;
 
 /// How long things live. See [`Lifetimes::default`] for the defaults.
@@ -74,6 +77,8 @@ impl Lifetimes {
 /// What an authorization code is bound to (AS-64).
 #[derive(Clone, Debug)]
 pub struct CodeRecord {
+    /// The code's digest.
+    pub digest: Digest<AuthorizationCode>,
     /// The grant that it stands for.
     pub grant: GrantId,
     /// Who may redeem it.
@@ -93,27 +98,46 @@ pub struct CodeRecord {
 }
 
 impl CodeRecord {
-    /// Checks everything that a token request must agree with, without consuming the code.
+    /// Checks everything that a token request must agree with, without consuming the code. Without the proof no store redeems it.
     ///
     /// # Errors
     /// [`Reason::CodeOtherClient`], [`Reason::CodeRedirectDiffers`] (A-058; omission is OAuth 2.1), [`Reason::VerifierMissing`]
     /// and [`Reason::VerifierMismatch`], [`Reason::ResourceNotGranted`] (AS-82).
-    pub fn check(&self, client: &ClientId, params: &Params) -> Result<(), Reason> {
-        if self.client != *client {
+    pub fn check(self, client: &ClientId, params: &Params) -> Result<CheckedCode, Reason> {
+        if !passes(Guard::CodeClient, self.client == *client) {
             return Err(Reason::CodeOtherClient);
         }
-        if params.get("redirect_uri").is_some_and(|sent| sent != self.redirect_uri.as_str()) {
+        let same_redirect = params.get("redirect_uri").is_none_or(|sent| sent == self.redirect_uri.as_str());
+        if !passes(Guard::CodeRedirect, same_redirect) {
             return Err(Reason::CodeRedirectDiffers);
         }
         let verifier = params.get("code_verifier").ok_or(Reason::VerifierMissing)?;
-        self.challenge.verify(&Verifier::parse(verifier)?)?;
-        granted_resource(&self.resource, params)
+        let verified = self.challenge.verify(&Verifier::parse(verifier)?);
+        if !passes(Guard::Pkce, verified.is_ok()) {
+            verified?;
+        }
+        granted_resource(&self.resource, params)?;
+        Ok(CheckedCode(self))
     }
 }
 
-/// A living refresh token's grant, as far as a refresh needs it.
+/// Proof that a token request agrees with everything that its code is bound to. Made by [`CodeRecord::check`] only.
+#[derive(Debug)]
+pub struct CheckedCode(CodeRecord);
+
+impl CheckedCode {
+    /// What the code is bound to.
+    #[must_use]
+    pub fn record(&self) -> &CodeRecord {
+        &self.0
+    }
+}
+
+/// A refresh token's grant, as far as a refresh needs it.
 #[derive(Clone, Debug)]
 pub struct RefreshRecord {
+    /// The token's digest.
+    pub digest: Digest<RefreshToken>,
     /// The grant.
     pub grant: GrantId,
     /// Who may use the token.
@@ -124,34 +148,75 @@ pub struct RefreshRecord {
     pub scopes: Scopes,
     /// When the person granted them.
     pub granted_at: Timestamp,
+    /// The provider's own name for the person.
+    pub idp_subject: String,
+    /// The person's verified e-mail address, as of the sign-in.
+    pub email: Option<String>,
+    /// The person's groups, as of the sign-in.
+    pub groups: Vec<String>,
 }
 
 impl RefreshRecord {
+    /// Whether the grant would be made today: the rules still admit the person, the resource is still there, and of the scopes what still
+    /// exists remains. Configuration changes reach everybody within one access-token lifetime (R32).
+    ///
+    /// # Errors
+    /// [`Reason::AccessEnded`], [`Reason::ResourceNotGranted`].
+    pub fn still_granted(mut self, rules: &Rules, catalog: &Catalog) -> Result<Self, Reason> {
+        let known = Known { sub: &self.idp_subject, email: self.email.as_deref(), groups: &self.groups };
+        rules.still_admit(&known).map_err(|_| Reason::AccessEnded)?;
+        let resource = catalog.by_uri(&self.resource).ok_or(Reason::ResourceNotGranted)?;
+        self.scopes = resource.scopes.ceiling(Some(&self.scopes)).map_err(|_| Reason::AccessEnded)?;
+        Ok(self)
+    }
+
     /// Checks a refresh request without consuming the token, and gives the scopes of the new access token: what was asked, at most what
     /// was granted, all of it when nothing was asked. A narrow access token does not narrow the grant.
     ///
     /// # Errors
     /// [`Reason::RefreshOtherClient`], [`Reason::ResourceNotGranted`], [`Reason::ScopeMalformed`], [`Reason::ScopeNotGranted`]
     ///
-    pub fn check(&self, client: &ClientId, params: &Params) -> Result<Scopes, Reason> {
-        if self.client != *client {
+    pub fn check(self, client: &ClientId, params: &Params) -> Result<CheckedRefresh, Reason> {
+        if !passes(Guard::RefreshClient, self.client == *client) {
             return Err(Reason::RefreshOtherClient);
         }
         granted_resource(&self.resource, params)?;
-        let Some(raw) = params.get("scope") else { return Ok(self.scopes.clone()) };
         // Some clients repeat `offline_access` with every request; it asks for no access.
-        let asked = Scopes::parse(raw)?.without_offline_access();
-        if asked.is_empty() {
-            return Ok(self.scopes.clone());
+        let asked = params.get("scope").map(Scopes::parse).transpose()?.map(|asked| asked.without_offline_access());
+        let scopes = asked.filter(|asked| !asked.is_empty()).unwrap_or_else(|| self.scopes.clone());
+        if passes(Guard::RefreshScope, self.scopes.covers(&scopes)) {
+            Ok(CheckedRefresh { record: self, scopes })
+        } else {
+            Err(Reason::ScopeNotGranted)
         }
-        if self.scopes.covers(&asked) { Ok(asked) } else { Err(Reason::ScopeNotGranted) }
+    }
+}
+
+/// Proof that a refresh request agrees with everything that its token is bound to. Made by [`RefreshRecord::check`] only.
+#[derive(Debug)]
+pub struct CheckedRefresh {
+    record: RefreshRecord,
+    scopes: Scopes,
+}
+
+impl CheckedRefresh {
+    /// What the token is bound to.
+    #[must_use]
+    pub fn record(&self) -> &RefreshRecord {
+        &self.record
+    }
+
+    /// The scopes of the new access token.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 }
 
 /// The token request may repeat the resource, never change it (RFC 8707 §2.2).
 fn granted_resource(granted: &ResourceUri, params: &Params) -> Result<(), Reason> {
     let same = |raw: &String| ResourceUri::parse(raw).is_ok_and(|resource| resource == *granted);
-    if params.resources().iter().all(same) { Ok(()) } else { Err(Reason::ResourceNotGranted) }
+    if passes(Guard::TokenResource, params.resources().iter().all(same)) { Ok(()) } else { Err(Reason::ResourceNotGranted) }
 }
 
 /// What the second use of a refresh token means.
@@ -177,6 +242,7 @@ mod tests {
 
     fn code() -> CodeRecord {
         CodeRecord {
+            digest: AuthorizationCode::new(&[1; 32]).digest(),
             grant: GrantId::new([1; 16]),
             client: ClientId::parse("a").unwrap(),
             redirect_uri: RedirectUri::parse("http://localhost:5/cb").unwrap(),
@@ -189,7 +255,7 @@ mod tests {
     }
 
     fn check_code(client: &str, form: &str) -> Result<(), Reason> {
-        code().check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap())
+        code().check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap()).map(drop)
     }
 
     #[test]
@@ -211,14 +277,19 @@ mod tests {
     #[test]
     fn a_102_a_104_a_105_refresh_never_grows() {
         let record = RefreshRecord {
+            digest: RefreshToken::new(&[1; 32]).digest(),
             grant: GrantId::new([1; 16]),
             client: ClientId::parse("a").unwrap(),
             resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),
             scopes: Scopes::parse("a b").unwrap(),
             granted_at: Timestamp::from_seconds(0),
+            idp_subject: "alice".to_owned(),
+            email: None,
+            groups: Vec::new(),
         };
         let check = |client: &str, form: &str| {
-            record.check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap()).map(|s| s.to_string())
+            let checked = record.clone().check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap());
+            checked.map(|checked| checked.scopes().to_string())
         };
         assert_eq!(check("a", "").unwrap(), "a b");
         assert_eq!(check("a", "scope=a").unwrap(), "a");

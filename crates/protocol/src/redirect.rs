@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::error::{OAuthError, Reason};
+use crate::hooks::{Guard, passes};
 use crate::ids::Issuer;
 use crate::resource::is_loopback_host;
 
@@ -175,7 +176,7 @@ pub fn match_redirect(
     let presented = presented.ok_or(Reason::RedirectMissing)?;
     // What could not have been registered was not.
     let uri = RedirectUri::parse(presented).map_err(|_| Reason::RedirectNotRegistered)?;
-    if registered.iter().any(|known| known.accepts(&uri)) {
+    if passes(Guard::RedirectMatch, registered.iter().any(|known| known.accepts(&uri))) {
         Ok(TrustedRedirect { uri, state, issuer: issuer.clone() })
     } else {
         Err(Reason::RedirectNotRegistered)

@@ -7,6 +7,7 @@
 use url::{Origin, Url};
 
 use crate::error::Reason;
+use crate::hooks::{Guard, passes};
 use crate::resource::is_loopback_host;
 
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -76,7 +77,7 @@ impl Origins {
             Some(origin) => origin == self.own && sec_fetch_site.is_none_or(|site| site == "same-origin"),
             None => sec_fetch_site == Some("same-origin"),
         };
-        if ours { Ok(OwnPage(())) } else { Err(Reason::ConsentNotOurPage) }
+        if passes(Guard::OwnPage, ours) { Ok(OwnPage(())) } else { Err(Reason::ConsentNotOurPage) }
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use deputy_protocol::client::DisplayName;
-use deputy_protocol::family::{CodeRecord, RefreshRecord};
+use deputy_protocol::family::{CheckedCode, CheckedRefresh, CodeRecord, RefreshRecord};
 use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
 use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
@@ -187,12 +187,7 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     async fn code(&self, code: &Digest<AuthorizationCode>) -> StoreResult<Option<CodeRecord>>;
 
     /// Uses a code, and issues its refresh token in the same step. A second use revokes the grant.
-    async fn redeem_code(
-        &self,
-        code: &Digest<AuthorizationCode>,
-        first: Option<&NewRefresh>,
-        now: Timestamp,
-    ) -> StoreResult<Redemption>;
+    async fn redeem_code(&self, code: &CheckedCode, first: Option<&NewRefresh>, now: Timestamp) -> StoreResult<Redemption>;
 
     /// What a refresh token is bound to, used or not.
     async fn refresh(&self, token: &Digest<RefreshToken>) -> StoreResult<Option<RefreshRecord>>;
@@ -200,7 +195,7 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     /// Uses a refresh token: replaces it, or gives the same successor again within `grace`, or revokes the grant.
     async fn rotate(
         &self,
-        token: &Digest<RefreshToken>,
+        token: &CheckedRefresh,
         successor: &NewRefresh,
         sealed: &[u8],
         grace: std::time::Duration,

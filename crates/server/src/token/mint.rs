@@ -26,7 +26,8 @@ pub(super) fn mint(
         aud: grant.resource,
         client_id: grant.client,
         iat: now,
-        exp: gateway.lifetimes.access_token_ends(now),
+        // A token does not outlive its grant.
+        exp: gateway.lifetimes.access_token_ends(now).min(grant.ends_at),
         nbf: None,
         jti: URL_SAFE_NO_PAD.encode(gateway.random::<16>()?),
         scope: scopes.clone(),
@@ -37,6 +38,7 @@ pub(super) fn mint(
         idp: Some(grant.idp),
         idp_sub: Some(grant.idp_subject),
     };
+    let lives = claims.exp.since(now).min(gateway.lifetimes.access_token_promise());
     let token = gateway.keyring.sign(&claims)?;
-    Ok(TokenResponse::new(token, gateway.lifetimes.access_token_promise().as_secs(), refresh, scopes))
+    Ok(TokenResponse::new(token, lives.as_secs(), refresh, scopes))
 }

@@ -13,7 +13,7 @@ const REMOVE: &str = "DEPUTY_TEST_REMOVE_GUARD";
 /// Takes a guard out if this process was started for that.
 fn weaken() {
     if let Some(guard) = std::env::var(REMOVE).ok().and_then(|name| Guard::named(&name)) {
-        remove(guard);
+        remove(&[guard]);
     }
 }
 

@@ -413,3 +413,52 @@ async fn a_099_fifty_refreshes_over_three_gateways_give_one_successor_and_refuse
         token = successors.into_iter().next().unwrap();
     }
 }
+
+/// R32: who is taken off the list, and what is taken out of the configuration, is gone at the next refresh; a mistake mended in time
+/// has logged nobody out.
+#[tokio::test]
+async fn r32_rules_and_resources_are_asked_again_at_each_refresh() {
+    let world = World::new().await;
+    let (client, _, refresh) = world.signed_in().await;
+    let restart = |edit: fn(&mut deputy_server::Config)| {
+        let (data, origin) = (world.data.path().join("data"), world.origin.clone());
+        World::with_idp(world.idp.clone(), world.clock.clone(), move |config| {
+            config.data_dir = data;
+            config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
+            edit(config);
+        })
+    };
+    let host = world.origin.trim_start_matches("http://");
+    let ask = async |again: &World, token: &str| {
+        let form =
+            crate::support::http::form(&[("grant_type", "refresh_token"), ("client_id", &client.id), ("refresh_token", token)]);
+        let headers = [("host", host), ("content-type", "application/x-www-form-urlencoded")];
+        let url = format!("http://127.0.0.1:{}/token", again.origin_port);
+        crate::support::http::send(http::Method::POST, &url, &headers, form).await
+    };
+    let narrowed = restart(|config| config.access = deputy_protocol::access::Rules::parse(&["subject:somebody-else"]).unwrap());
+    let refused = ask(&narrowed.await.unwrap(), &refresh).await;
+    assert_eq!((refused.status.as_u16(), refused.json()["error"].as_str().unwrap()), (400, "invalid_grant"));
+    let moved = restart(|config| config.servers[0].path = "/elsewhere".to_owned());
+    assert_eq!(ask(&moved.await.unwrap(), &refresh).await.json()["error"], "invalid_target");
+    let fewer = restart(|config| config.servers[0].scopes = deputy_protocol::scope::Scopes::parse("read admin").unwrap());
+    let answer = ask(&fewer.await.unwrap(), &refresh).await.json();
+    assert_eq!(answer["scope"], "read");
+    let restored = restart(|_| ());
+    let answer = ask(&restored.await.unwrap(), answer["refresh_token"].as_str().unwrap()).await.json();
+    assert_eq!(answer["scope"], "read write");
+}
+
+/// the last access token ends with its grant.
+#[tokio::test]
+async fn a_106_an_access_token_does_not_outlive_its_grant() {
+    let world = World::with(|config| config.tokens.refresh_absolute = std::time::Duration::from_secs(400)).await;
+    let (client, _, refresh) = world.signed_in().await;
+    world.clock.advance(390);
+    let answer = world.refresh(&client, &refresh).await.json();
+    assert_eq!(answer["expires_in"], 10);
+    let token = answer["access_token"].as_str().unwrap();
+    assert_eq!(world.call(token).await.status, 200);
+    world.clock.advance(10);
+    assert_eq!(world.call(token).await.status, 401);
+}

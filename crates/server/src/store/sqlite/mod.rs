@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deputy_protocol::family::{CodeRecord, RefreshRecord, SecondUse, second_use};
+use deputy_protocol::family::{CheckedCode, CheckedRefresh, CodeRecord, RefreshRecord, SecondUse, second_use};
 use deputy_protocol::ids::{ClientId, GrantId, TransactionId};
 use deputy_protocol::secret::{AuthorizationCode, Digest, RefreshToken};
 use deputy_protocol::{Reason, Timestamp};
@@ -166,6 +166,7 @@ impl Store for Sqlite {
         .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(CodeRecord {
+            digest: code.clone(),
             grant: GrantId::from_stored(row.try_get("grant_id")?),
             client: parsed(&row, "client", ClientId::parse)?,
             redirect_uri: parsed(&row, "redirect_uri", from_json)?,
@@ -177,12 +178,8 @@ impl Store for Sqlite {
         }))
     }
 
-    async fn redeem_code(
-        &self,
-        code: &Digest<AuthorizationCode>,
-        first: Option<&NewRefresh>,
-        now: Timestamp,
-    ) -> StoreResult<Redemption> {
+    async fn redeem_code(&self, code: &CheckedCode, first: Option<&NewRefresh>, now: Timestamp) -> StoreResult<Redemption> {
+        let code = &code.record().digest;
         let mut tx = self.write().await?;
         let used =
             sqlx::query("UPDATE codes SET used_at = ? WHERE digest = ? AND used_at IS NULL AND ends_at > ? RETURNING grant_id")
@@ -205,7 +202,7 @@ impl Store for Sqlite {
 
     async fn refresh(&self, token: &Digest<RefreshToken>) -> StoreResult<Option<RefreshRecord>> {
         let row = sqlx::query(
-            "SELECT g.id, g.client, g.resource, g.scopes, g.granted_at \
+            "SELECT g.id, g.client, g.resource, g.scopes, g.granted_at, g.idp_subject, g.email, g.groups \
              FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.digest = ?",
         )
         .bind(token.as_bytes().as_slice())
@@ -213,22 +210,27 @@ impl Store for Sqlite {
         .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(RefreshRecord {
+            digest: token.clone(),
             grant: GrantId::from_stored(row.try_get("id")?),
             client: parsed(&row, "client", ClientId::parse)?,
             resource: parsed(&row, "resource", from_json)?,
             scopes: parsed(&row, "scopes", from_json)?,
             granted_at: time(&row, "granted_at")?,
+            idp_subject: row.try_get("idp_subject")?,
+            email: row.try_get("email")?,
+            groups: parsed(&row, "groups", |text| serde_json::from_str(text))?,
         }))
     }
 
     async fn rotate(
         &self,
-        token: &Digest<RefreshToken>,
+        token: &CheckedRefresh,
         successor: &NewRefresh,
         sealed: &[u8],
         grace: Duration,
         now: Timestamp,
     ) -> StoreResult<Rotation> {
+        let token = &token.record().digest;
         let mut tx = self.write().await?;
         let rotated = sqlx::query(
             "UPDATE refresh_tokens SET rotated_at = ?, successor = ? WHERE digest = ? AND rotated_at IS NULL AND ends_at > ? RETURNING grant_id",
