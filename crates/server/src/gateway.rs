@@ -138,6 +138,13 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let catalog = catalog(&issuer, &config.servers)?;
     let origins = Origins::new(issuer.as_str(), &config.allowed_origins)
         .map_err(|reason| StartError::Config(format!("public_url or allowed_origins: {reason}")))?;
+    if origins.own() != issuer.as_str() {
+        // One spelling of the issuer everywhere; a path would not be where clients look for metadata.
+        let own = origins.own();
+        return Err(StartError::Config(format!(
+            "public_url must be written \"{own}\": an origin, without path and trailing slash"
+        )));
+    }
     let hosts = origins.host_rule().also(&config.allowed_hosts);
     let master = master::load_or_create(&config.data_dir)?;
     let seal = Seal::new(&master).map_err(Failure::from)?;

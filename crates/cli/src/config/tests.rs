@@ -276,3 +276,27 @@ fn a_public_provider_that_lets_everybody_in_is_noted() {
     let without_secret = GOOD.replace("client_secret = { env = \"IDP_SECRET\" }", "");
     assert!(load(&without_secret).unwrap().notes[0].contains("public client"));
 }
+
+#[test]
+fn a_260_dangerous_switches_do_not_exist() {
+    for switch in
+        ["skip_consent = true", "insecure = true", "allow_http = true", "disable_origin_check = true", "consent = \"never\""]
+    {
+        assert!(load(&format!("{switch}\n{GOOD}")).is_err(), "{switch}");
+    }
+    for (section, switch) in
+        [("[idp]", "verify = false"), ("[idp]", "insecure_skip_verify = true"), ("[access]", "allow_all = true")]
+    {
+        assert!(load(&GOOD.replace(section, &format!("{section}\n{switch}"))).is_err(), "{switch}");
+    }
+    for switch in ["allowed_origins = [\"*\"]", "allowed_origins = [\"null\"]"] {
+        assert!(load(&format!("{switch}\n{GOOD}")).is_err(), "{switch}");
+    }
+    for (from, to) in [
+        ("https://mcp.example.com", "http://mcp.example.com"),
+        ("https://login.example.com", "http://login.example.com"),
+        ("allow = [\"domain:example.com\"]", "allow = []"),
+    ] {
+        error_of(from, to);
+    }
+}

@@ -5,6 +5,9 @@
 mod support;
 
 mod attacks;
+mod attacks_codes;
+mod attacks_faults;
+mod attacks_surface;
 mod authorize;
 mod callback;
 mod consent;
