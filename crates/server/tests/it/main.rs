@@ -18,3 +18,4 @@ mod resource;
 mod secrets;
 mod store;
 mod token;
+mod traps;
