@@ -236,6 +236,9 @@ reasons! {
     TokenAudience, "token_audience", InvalidRequest, "The access token is for another resource.";
     TokenRevoked, "token_revoked", InvalidRequest, "The access token was revoked.";
     ScopeInsufficient, "scope_insufficient", InvalidScope, "The access token lacks a scope that this needs.";
+    MessageMalformed, "message_malformed", InvalidRequest, "The body is not a JSON-RPC 2.0 message in UTF-8.";
+    MessageAmbiguous, "message_ambiguous", InvalidRequest, "A member of the JSON-RPC message stands twice, or is spelled like another.";
+    HeadersDisagree, "headers_disagree", InvalidRequest, "MCP-Protocol-Version, Mcp-Method and Mcp-Name must say what the body says.";
     BackendUnreachable, "backend_unreachable", TemporarilyUnavailable, "The MCP server behind this gateway cannot be reached.";
     BackendUnauthorized, "backend_unauthorized", ServerError, "The MCP server behind this gateway refused the gateway.";
     BackendResponseType, "backend_response_type", ServerError, "The MCP server behind this gateway answered with something that is not MCP.";

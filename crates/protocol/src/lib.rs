@@ -50,6 +50,7 @@ pub mod error;
 pub mod family;
 pub mod hooks;
 pub mod ids;
+pub mod mcp;
 pub mod metadata;
 pub mod params;
 pub mod pkce;
