@@ -142,9 +142,21 @@ impl Answer {
     /// # Errors
     /// What `serde_json` says, without the content.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| format!("{:?} at line {} column {}", error.classify(), error.line(), error.column()))
+        object(&self.body)
     }
+}
+
+/// Reads a JSON object in UTF-8 (RFC 8259 §8.1). serde would also take a list for a struct, member by member, and skip over broken text.
+///
+/// # Errors
+/// What `serde_json` says, without the content.
+pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
+    if !text.trim_start().starts_with('{') {
+        return Err("not an object".to_owned());
+    }
+    serde_json::from_str(text)
+        .map_err(|error| format!("{:?} at line {} column {}", error.classify(), error.line(), error.column()))
 }
 
 /// An HTTP client. Clones share one pool of connections.
@@ -304,6 +316,18 @@ mod tests {
             "file:///x",
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_an_object_in_utf_8() {
+        #[derive(serde::Deserialize)]
+        struct Document {
+            a: u8,
+        }
+        assert_eq!(object::<Document>(b" {\"a\":1,\"b\":[]}").map(|document| document.a), Ok(1));
+        for bad in [&b"[1]"[..], b"{\"a\":1,\"b\":\"\xaf\"}", b"{\"a\":1,\"a\":1}", b"{\"a\":1}x", b""] {
+            assert!(object::<Document>(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -147,11 +147,13 @@ impl RawMetadata {
     /// # Errors
     /// [`Reason::RegistrationMalformed`] unless it is a JSON object whose members have the right types.
     pub fn parse(json: &[u8]) -> Result<Self, Reason> {
+        // serde_json skips over broken UTF-8 in members that nobody reads (RFC 8259 §8.1).
+        let text = std::str::from_utf8(json).map_err(|_| Reason::RegistrationMalformed)?;
         // serde would also read a list as this struct, member by member.
-        if json.trim_ascii_start().first() != Some(&b'{') {
+        if !text.trim_ascii_start().starts_with('{') {
             return Err(Reason::RegistrationMalformed);
         }
-        serde_json::from_slice(json).map_err(|_| Reason::RegistrationMalformed)
+        serde_json::from_str(text).map_err(|_| Reason::RegistrationMalformed)
     }
 
     /// Applies every rule at once (AS-40…47). What the client did not say is filled in and returned to it.
@@ -304,6 +306,9 @@ mod tests {
         }
         let twice = br#"{"redirect_uris":["https://a.test/cb"],"redirect_uris":["https://evil.test/cb"]}"#;
         assert_eq!(RawMetadata::parse(twice).err(), Some(Reason::RegistrationMalformed));
+        for raw in [&b"{\"redirect_uris\":[\"https://a.test/cb\"],\"x\":\"\xaf\"}"[..], b"[[\"https://a.test/cb\"]]"] {
+            assert_eq!(RawMetadata::parse(raw).err(), Some(Reason::RegistrationMalformed), "{raw:?}");
+        }
         // An unknown member is skipped without recursion, however deep.
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         assert!(RawMetadata::parse(deep.as_bytes()).is_ok());
