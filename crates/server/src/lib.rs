@@ -22,6 +22,8 @@ mod keyring;
 mod master;
 mod metadata;
 mod pages;
+#[cfg(feature = "test-hooks")]
+pub mod probes;
 mod proxy;
 pub mod random;
 mod register;

@@ -194,31 +194,13 @@ impl Directory {
     async fn fetch_metadata(&self) -> Result<Metadata, IdpFailure> {
         let url = format!("{}/.well-known/openid-configuration", self.issuer.as_str().trim_end_matches('/'));
         let raw: RawMetadata = self.fetch_json(&endpoint("issuer", &url)?, "the discovery document").await?;
-        if raw.issuer != self.issuer.as_str() {
-            let detail = format!(
-                "its metadata names the issuer {:?}, the configuration {:?}; they must be equal to the letter",
-                excerpt(&raw.issuer),
-                self.issuer.as_str()
-            );
-            return Err(IdpFailure::refused(Reason::IdpIssuerMismatch, detail));
-        }
-        // RFC 8414 §2: without the list, Basic is the default. A provider that lists both gets Basic.
-        let methods = raw.token_endpoint_auth_methods_supported;
-        Ok(Metadata {
-            authorization_endpoint: endpoint("authorization_endpoint", &raw.authorization_endpoint)?,
-            token_endpoint: endpoint("token_endpoint", &raw.token_endpoint)?,
-            userinfo_endpoint: raw.userinfo_endpoint.map(|url| endpoint("userinfo_endpoint", &url)).transpose()?,
-            jwks_uri: endpoint("jwks_uri", &raw.jwks_uri)?,
-            basic: methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic")),
-            iss_in_answers: raw.authorization_response_iss_parameter_supported,
-        })
+        checked(raw, &self.issuer)
     }
 
     async fn fetch_keys(&self) -> Result<JwkSet, IdpFailure> {
         let metadata = self.metadata().await?;
         let raw: RawKeys = self.fetch_json(&metadata.jwks_uri, "the key set").await?;
-        let keys = raw.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()).collect();
-        Ok(JwkSet { keys })
+        Ok(readable(raw))
     }
 
     async fn fetch_json<T: serde::de::DeserializeOwned>(&self, from: &Endpoint, what: &str) -> Result<T, IdpFailure> {
@@ -229,6 +211,47 @@ impl Directory {
         }
         answer.json().map_err(|error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("{what} cannot be read: {error}")))
     }
+}
+
+/// Checks the metadata of the provider that was asked.
+fn checked(raw: RawMetadata, issuer: &Issuer) -> Result<Metadata, IdpFailure> {
+    if raw.issuer != issuer.as_str() {
+        let detail = format!(
+            "its metadata names the issuer {:?}, the configuration {:?}; they must be equal to the letter",
+            excerpt(&raw.issuer),
+            issuer.as_str()
+        );
+        return Err(IdpFailure::refused(Reason::IdpIssuerMismatch, detail));
+    }
+    // RFC 8414 §2: without the list, Basic is the default. A provider that lists both gets Basic.
+    let methods = raw.token_endpoint_auth_methods_supported;
+    Ok(Metadata {
+        authorization_endpoint: endpoint("authorization_endpoint", &raw.authorization_endpoint)?,
+        token_endpoint: endpoint("token_endpoint", &raw.token_endpoint)?,
+        userinfo_endpoint: raw.userinfo_endpoint.map(|url| endpoint("userinfo_endpoint", &url)).transpose()?,
+        jwks_uri: endpoint("jwks_uri", &raw.jwks_uri)?,
+        basic: methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic")),
+        iss_in_answers: raw.authorization_response_iss_parameter_supported,
+    })
+}
+
+/// The keys that we can read.
+fn readable(raw: RawKeys) -> JwkSet {
+    JwkSet { keys: raw.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()).collect() }
+}
+
+/// The endpoints of a discovery document, for the fuzzer: authorization, token, keys, and userinfo if there is one.
+#[cfg(feature = "test-hooks")]
+pub(crate) fn probe(json: &[u8], issuer: &Issuer) -> Option<Vec<Endpoint>> {
+    let metadata = checked(deputy_fetch::object(json).ok()?, issuer).ok()?;
+    let Metadata { authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint, .. } = metadata;
+    Some([authorization_endpoint, token_endpoint, jwks_uri].into_iter().chain(userinfo_endpoint).collect())
+}
+
+/// A key set, for the fuzzer.
+#[cfg(feature = "test-hooks")]
+pub(crate) fn probe_keys(json: &[u8]) -> Option<JwkSet> {
+    deputy_fetch::object(json).ok().map(readable)
 }
 
 fn endpoint(name: &str, url: &str) -> Result<Endpoint, IdpFailure> {

@@ -5,7 +5,7 @@
 //! - An answer becomes an identity only through a signature by a key that the provider publishes, and `check_id_token`.
 //! - What the provider says in words goes to the log at most (OC-18).
 
-mod metadata;
+pub(crate) mod metadata;
 mod tokens;
 
 use std::fmt;

@@ -20,7 +20,7 @@ pub(super) const PROTOCOL_PREFIX: &str = "mcp-";
 ///
 /// # Errors
 /// [`Reason::HeaderRepeated`] for a second one of those that may stand once.
-pub(super) fn for_backend(inbound: &HeaderMap, permit: &Permit) -> Result<HeaderMap, Reason> {
+pub(crate) fn for_backend(inbound: &HeaderMap, permit: &Permit) -> Result<HeaderMap, Reason> {
     let hop_by_hop = named_in_connection(inbound);
     let mut outbound = HeaderMap::new();
     for (name, value) in inbound {

@@ -10,9 +10,9 @@
 mod body;
 mod cors;
 mod forward;
-mod headers;
+pub(crate) mod headers;
 mod refusal;
-mod response;
+pub(crate) mod response;
 #[cfg(test)]
 mod tests;
 

@@ -92,7 +92,7 @@ fn relayed(status: StatusCode, from: &HeaderMap, body: Incoming, kind: Kind, wat
     response
 }
 
-fn copy(from: &HeaderMap, to: &mut HeaderMap) {
+pub(crate) fn copy(from: &HeaderMap, to: &mut HeaderMap) {
     let hop_by_hop = named_in_connection(from);
     for (name, value) in from {
         let passes = PASSING.contains(name) || name.as_str().starts_with(PROTOCOL_PREFIX) || is_private(name, value);
