@@ -1,0 +1,71 @@
+//! The form of `/token`, held against the records of a code and of a refresh token.
+
+use deputy_protocol::family::{CodeRecord, RefreshRecord};
+use deputy_protocol::params::Params;
+use deputy_protocol::pkce::Challenge;
+use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::resource::ResourceUri;
+use deputy_protocol::scope::Scopes;
+use deputy_protocol::{ClientId, GrantId};
+
+use super::{NOW, authorize};
+
+// RFC 7636 appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const RESOURCE: &str = "https://mcp.test/mcp";
+
+pub fn run(form: &[u8]) {
+    let Ok(params) = Params::parse(form) else { return };
+    authorize::one_reading(form, &params);
+    let Some(Ok(client)) = params.get("client_id").map(ClientId::parse) else { return };
+    assert_eq!(params.get("client_id"), Some(client.as_str()));
+    code(&client, &params);
+    refresh(&client, &params);
+}
+
+fn same_resource(params: &Params) {
+    for raw in params.resources() {
+        assert_eq!(url::Url::parse(&raw).unwrap().as_str(), RESOURCE);
+    }
+}
+
+fn code(client: &ClientId, params: &Params) {
+    let record = CodeRecord {
+        grant: GrantId::new([1; 16]),
+        client: ClientId::parse("c").unwrap(),
+        redirect_uri: RedirectUri::parse("https://app.test/cb").unwrap(),
+        challenge: Challenge::parse(Some(CHALLENGE), Some("S256")).unwrap(),
+        resource: ResourceUri::parse(RESOURCE).unwrap(),
+        scopes: Scopes::parse("read write").unwrap(),
+        refresh: true,
+        granted_at: NOW,
+    };
+    if record.check(client, params).is_ok() {
+        assert_eq!(client.as_str(), "c");
+        assert_eq!(params.get("code_verifier"), Some(VERIFIER), "another verifier fits the challenge");
+        assert!(params.get("redirect_uri").is_none_or(|uri| uri == "https://app.test/cb"));
+        same_resource(params);
+    }
+}
+
+fn refresh(client: &ClientId, params: &Params) {
+    let record = RefreshRecord {
+        grant: GrantId::new([1; 16]),
+        client: ClientId::parse("c").unwrap(),
+        resource: ResourceUri::parse(RESOURCE).unwrap(),
+        scopes: Scopes::parse("read write").unwrap(),
+        granted_at: NOW,
+    };
+    let Ok(scopes) = record.check(client, params) else { return };
+    assert_eq!(client.as_str(), "c");
+    same_resource(params);
+    assert!(!scopes.is_empty() && record.scopes.covers(&scopes));
+    let asked: Vec<&str> =
+        params.get("scope").unwrap_or_default().split(' ').filter(|s| !matches!(*s, "" | "offline_access")).collect();
+    for scope in &asked {
+        assert!(matches!(*scope, "read" | "write"), "{scope} was not granted");
+    }
+    let given: Vec<&str> = scopes.iter().collect();
+    assert!(if asked.is_empty() { given == ["read", "write"] } else { given.iter().all(|s| asked.contains(s)) });
+}
