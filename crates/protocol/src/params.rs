@@ -1,6 +1,7 @@
 //! OAuth parameters, read strictly: no repeated names, no broken encoding, a size limit (RFC 6749 §3.1; AS-59, A-068).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use percent_encoding::percent_decode;
@@ -9,6 +10,9 @@ use crate::error::Reason;
 
 /// The longest query or form that is read, in bytes. A `state` of 4096 bytes fits even when every byte is percent-encoded.
 pub const PARAMS_MAX: usize = 32 * 1024;
+
+/// Most parameters in one request: OAuth has about twenty, and what nobody asked for must not cost anything.
+const COUNT_MAX: usize = 100;
 
 /// The only parameter that may stand more than once (RFC 8707 §2).
 const REPEATABLE: &str = "resource";
@@ -27,16 +31,19 @@ impl Params {
             return Err(Reason::RequestTooLarge);
         }
         let mut params: Vec<(String, String)> = Vec::new();
-        let mut names: Vec<String> = Vec::new();
-        for pair in encoded.split(|&b| b == b'&').filter(|pair| !pair.is_empty()) {
+        let mut names: HashSet<String> = HashSet::new();
+        let pairs = || encoded.split(|&b| b == b'&').filter(|pair| !pair.is_empty());
+        if pairs().count() > COUNT_MAX {
+            return Err(Reason::RequestTooLarge);
+        }
+        for pair in pairs() {
             let mut halves = pair.splitn(2, |&b| b == b'=');
             let name = decode(halves.next().unwrap_or_default())?;
             let value = decode(halves.next().unwrap_or_default())?;
             // An empty value is no value, but its name counts: `state=&state=x` is still a repetition.
-            if name != REPEATABLE && names.contains(&name) {
+            if name != REPEATABLE && !names.insert(name.clone()) {
                 return Err(Reason::ParameterRepeated);
             }
-            names.push(name.clone());
             if !value.is_empty() {
                 params.push((name, value));
             }
@@ -115,6 +122,13 @@ mod tests {
             assert_eq!(Params::parse(raw).err(), Some(Reason::ParametersMalformed), "{raw:?}");
         }
         assert_eq!(Params::parse(&vec![b'a'; PARAMS_MAX + 1]).err(), Some(Reason::RequestTooLarge));
+    }
+
+    #[test]
+    fn a_230_there_are_only_so_many() {
+        let many = |count: usize| (0..count).map(|n| format!("a{n}=1")).collect::<Vec<_>>().join("&");
+        assert!(Params::parse(many(COUNT_MAX).as_bytes()).is_ok());
+        assert_eq!(Params::parse(many(COUNT_MAX + 1).as_bytes()).err(), Some(Reason::RequestTooLarge));
     }
 
     #[test]

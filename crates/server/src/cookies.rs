@@ -20,6 +20,10 @@ const STATE: &str = "deputy-state-";
 const PIECE_MAX: usize = 3600;
 /// Most open transactions whose cookies a browser keeps, of each kind.
 const OPEN_MAX: usize = 6;
+/// Most cookies of ours that are looked at in one request: twice what a browser can hold, so that more were made up.
+const READ_MAX: usize = 64;
+/// Most pieces of one state cookie.
+const PIECES_MAX: usize = 8;
 
 /// How cookies are spelled in this deployment.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +55,8 @@ impl CookieStyle {
             .flat_map(Cookie::split_parse)
             .filter_map(Result::ok)
             .filter_map(|cookie| Some((cookie.name().strip_prefix(self.prefix())?.to_owned(), cookie.value().to_owned())))
+            .filter(|(name, _)| is_ours(name))
+            .take(READ_MAX)
             .collect();
         Jar { style: self, cookies }
     }
@@ -101,7 +107,7 @@ impl Jar {
     /// The sealed transaction that was approved in this browser under `state`.
     pub(crate) fn state(&self, state: &IdpState) -> Option<String> {
         let base = self.state_base(state)?;
-        let pieces: String = (0..).map_while(|piece| self.get(&format!("{base}{piece}"))).collect();
+        let pieces: String = (0..PIECES_MAX).map_while(|piece| self.get(&format!("{base}{piece}"))).collect();
         (!pieces.is_empty()).then_some(pieces)
     }
 
@@ -152,6 +158,16 @@ impl Jar {
             }
         }
     }
+}
+
+/// Whether a cookie's name, without its prefix, has a shape that we write: other cookies of the origin are nobody's work.
+fn is_ours(name: &str) -> bool {
+    let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if let Some(id) = name.strip_prefix(OWNERSHIP) {
+        return TransactionId::parse(id).is_some();
+    }
+    let state = name.strip_prefix(STATE).and_then(|rest| rest.split_once('.'));
+    state.is_some_and(|(base, piece)| base.len() == 24 && hex(base) && piece.parse().is_ok_and(|piece: usize| piece < PIECES_MAX))
 }
 
 /// What ties a state cookie's name to its state, without revealing it.
@@ -217,6 +233,19 @@ mod tests {
         let mut cleared = HeaderMap::new();
         style.read(&request).clear_state(&mut cleared, &state);
         assert_eq!(send(&[answer, cleared])[COOKIE], "");
+    }
+
+    #[test]
+    fn a_230_what_nobody_of_us_wrote_costs_nothing() {
+        let style = CookieStyle::of("http://localhost:8000");
+        let read = |names: &mut dyn Iterator<Item = String>| {
+            let line = names.map(|name| format!("{name}=x")).collect::<Vec<_>>().join("; ");
+            style.read(&HeaderMap::from_iter([(COOKIE, line.parse().expect("header"))])).cookies.len()
+        };
+        assert_eq!(read(&mut (0..5000).map(|n| format!("deputy-own-{n}"))), 0);
+        assert_eq!(read(&mut (0..5000).map(|n| format!("deputy-state-{n}.0"))), 0);
+        assert_eq!(read(&mut (0..5000).map(|n| format!("deputy-own-{n:040x}"))), READ_MAX);
+        assert_eq!(read(&mut (0..5000).map(|n| format!("deputy-state-{n:024x}.{}", n % 9))), READ_MAX);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::resource::ResourceUri;
 use deputy_protocol::scope::Scopes;
+use deputy_protocol::secret::{AuthorizationCode, RefreshToken};
 use deputy_protocol::{ClientId, GrantId};
 
 use super::{NOW, authorize};
@@ -32,6 +33,7 @@ fn same_resource(params: &Params) {
 
 fn code(client: &ClientId, params: &Params) {
     let record = CodeRecord {
+        digest: AuthorizationCode::new(&[1; 32]).digest(),
         grant: GrantId::new([1; 16]),
         client: ClientId::parse("c").unwrap(),
         redirect_uri: RedirectUri::parse("https://app.test/cb").unwrap(),
@@ -51,16 +53,21 @@ fn code(client: &ClientId, params: &Params) {
 
 fn refresh(client: &ClientId, params: &Params) {
     let record = RefreshRecord {
+        digest: RefreshToken::new(&[1; 32]).digest(),
         grant: GrantId::new([1; 16]),
         client: ClientId::parse("c").unwrap(),
         resource: ResourceUri::parse(RESOURCE).unwrap(),
         scopes: Scopes::parse("read write").unwrap(),
         granted_at: NOW,
+        idp_subject: "alice".to_owned(),
+        email: None,
+        groups: Vec::new(),
     };
-    let Ok(scopes) = record.check(client, params) else { return };
+    let Ok(checked) = record.check(client, params) else { return };
+    let scopes = checked.scopes();
     assert_eq!(client.as_str(), "c");
     same_resource(params);
-    assert!(!scopes.is_empty() && record.scopes.covers(&scopes));
+    assert!(!scopes.is_empty() && checked.record().scopes.covers(scopes));
     let asked: Vec<&str> =
         params.get("scope").unwrap_or_default().split(' ').filter(|s| !matches!(*s, "" | "offline_access")).collect();
     for scope in &asked {
