@@ -97,6 +97,9 @@ class Browser:
         headers = {"origin": origin, "sec-fetch-site": "same-origin"}
         form = {**page.fields, "decision": decision}
         end = self.open(urljoin(shown.url, page.action), method="POST", data=form, headers=headers)
+        last = ConsentPage(end.body)
+        if last.is_consent and last.action == "/finish":
+            end = self.open(urljoin(end.url, last.action), method="POST", data={**last.fields, "decision": "approve"}, headers=headers)
         end.consents = 1
         return end
 

@@ -62,6 +62,8 @@ try {
   const consent = await page.locator('body').innerText();
   check('the consent page names the client', consent.includes('MCP Inspector'), consent);
   await page.locator('button[name=decision][value=approve]').click();
+  await page.waitForURL(`${gateway}/callback?**`);
+  await page.locator('button[name=decision][value=approve]').click();
   await page.waitForURL(`${inspector}/**`);
   await drivers[line].call(page);
   await page.getByText('alice@example.com').first().waitFor();

@@ -47,12 +47,22 @@ async function link({ redirect = callback, state = 'page-test-state', ...metadat
 
 const brokenLink = `${gateway}/authorize?response_type=code&client_id=nobody&redirect_uri=${encodeURIComponent(callback)}`;
 const decide = (page, decision) => page.locator(`button[name=decision][value=${decision}]`).click();
+/** Approves, signs in and stops at the last page, which plain http on loopback has. */
+async function approve(page) {
+  await decide(page, 'approve');
+  await page.waitForURL(`${gateway}/callback?**`);
+}
+/** All of it. */
+async function allow(page) {
+  await approve(page);
+  await decide(page, 'approve');
+}
 const landed = (page) => page.waitForURL(`${callback}?**`).then(() => new URL(page.url()).searchParams);
 const providerWasAsked = async () => (await (await fetch(`${idp}/test/count`)).json()).authorize;
 
 async function approves({ page }) {
   await page.goto(await link());
-  await decide(page, 'approve');
+  await allow(page);
   const answer = await landed(page);
   check('code, state and iss', answer.get('code') && answer.get('state') === 'page-test-state' && answer.get('iss') === gateway, String(answer));
 }
@@ -60,7 +70,7 @@ async function approves({ page }) {
 // A-062: browsers hand a fragment on from redirect to redirect; it must end at our page.
 async function dropsAFragment({ page }) {
   await page.goto(`${await link()}#planted`);
-  await decide(page, 'approve');
+  await allow(page);
   await landed(page);
   check('no fragment at the client', !page.url().includes('#'), page.url());
 }
@@ -79,11 +89,22 @@ async function denies({ page }) {
 async function returnsToAnApplication({ page, said }) {
   const redirect = 'cursor://anysphere.cursor-mcp/oauth/callback';
   await page.goto(await link({ redirect, client_name: 'Cursor' }));
-  const answered = page.waitForResponse((response) => response.url().startsWith(`${gateway}/callback`));
-  await decide(page, 'approve');
+  const answered = page.waitForResponse((response) => response.url() === `${gateway}/finish`);
+  await allow(page);
   const location = (await (await answered).allHeaders()).location ?? '';
   check('sent back to the application', location.startsWith(`${redirect}?`) && location.includes('code='), location);
   check('nothing was refused by a policy', !said.some((line) => /Content Security Policy|form-action/.test(line)), said.join('\n'));
+}
+
+// A-039: the account is named before the code leaves, and "not me" is an answer.
+async function namesTheAccount({ page }) {
+  await page.goto(await link());
+  await approve(page);
+  const shown = await page.locator('main').innerText();
+  for (const text of ['alice@example.com', 'Page Test', callback]) check(`the last page names ${text}`, shown.includes(text), shown);
+  await decide(page, 'deny');
+  const answer = await landed(page);
+  check('access_denied', answer.get('error') === 'access_denied' && !answer.has('code'), String(answer));
 }
 
 async function cannotBeFramed({ page }) {
@@ -131,7 +152,7 @@ async function twoTabs({ page, context }) {
   await page.goto(await link({ client_name: 'First', state: 'first-tab' }));
   await other.goto(await link({ client_name: 'Second', state: 'second-tab' }));
   for (const [tab, state] of [[page, 'first-tab'], [other, 'second-tab']]) {
-    await decide(tab, 'approve');
+    await allow(tab);
     const answer = await landed(tab);
     check(`the ${state} has its code`, answer.has('code') && answer.get('state') === state, String(answer));
   }
@@ -142,7 +163,7 @@ async function sameLinkTwice({ page, context }) {
   const url = await link();
   await page.goto(url);
   await (await context.newPage()).goto(url);
-  await decide(page, 'approve');
+  await allow(page);
   check('the first page still works', (await landed(page)).has('code'));
 }
 
@@ -163,8 +184,9 @@ async function refusesAForeignForm({ page, browser }) {
 }
 
 async function isAccessible({ page }) {
-  for (const [name, url] of [['consent', await link()], ['error', brokenLink]]) {
+  for (const [name, url] of [['consent', await link()], ['error', brokenLink], ['last', await link()]]) {
     await page.goto(url);
+    if (name === 'last') await approve(page);
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => globalThis.axe.run());
     const told = violations.map(({ id, impact, nodes }) => `${id} (${impact}): ${nodes.map((node) => node.html).join(' ')}`);
@@ -197,11 +219,14 @@ async function looks({ browser }) {
       const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
       check(`${kind} fits the width of ${name}`, wide <= room, `${wide} > ${room}`);
     }
+    await page.goto(await link({ client_name: 'Claude Code' }));
+    await approve(page);
+    await page.screenshot({ path: `${screenshots}/last-${name}.png`, fullPage: true });
     await context.close();
   }
 }
 
-const ALWAYS = [approves, dropsAFragment, denies, returnsToAnApplication, cannotBeFramed, showsMarkupAsText, twoTabs, sameLinkTwice, refusesAForeignForm];
+const ALWAYS = [approves, dropsAFragment, denies, namesTheAccount, returnsToAnApplication, cannotBeFramed, showsMarkupAsText, twoTabs, sameLinkTwice, refusesAForeignForm];
 const ONCE = [isAccessible, hasNoScript, looks];
 const cases = [
   ...ALWAYS.map((play) => [play, true]),

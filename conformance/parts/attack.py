@@ -114,7 +114,7 @@ def unguarded(guard: str):
 
     def play(options, folder) -> str:
         assert options.unguarded, "needs --unguarded: a debug build with the feature test-hooks"
-        with world(options.unguarded, folder, env={"DEPUTY_TEST_REMOVE_GUARD": guard}) as w, Listener() as listener:
+        with world(options.unguarded, folder, env={"DEPUTY_TEST_REMOVE_GUARD": f"{guard},last_page"}) as w, Listener() as listener:
             ATTACKS[guard](w, listener)
             stolen = [path for path in listener.heard if "code=" in path]
             assert stolen, f"without {guard}, {ATTACKS[guard].__name__} should have succeeded: the attacker heard {listener.heard}"

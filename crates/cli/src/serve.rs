@@ -55,11 +55,12 @@ fn cannot_listen(address: &str, error: &std::io::Error) -> String {
 fn remove_guard() -> Result<(), String> {
     use deputy_protocol::hooks::{Guard, remove};
     let Ok(name) = std::env::var("DEPUTY_TEST_REMOVE_GUARD") else { return Ok(()) };
-    let guard = Guard::named(&name).ok_or_else(|| {
+    let guards: Option<Vec<_>> = name.split(',').map(Guard::named).collect();
+    let guards = guards.ok_or_else(|| {
         let known: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
-        format!("DEPUTY_TEST_REMOVE_GUARD={name:?} names no guard. Guards: {}.", known.join(", "))
+        format!("DEPUTY_TEST_REMOVE_GUARD={name:?} names no guards. Guards: {}.", known.join(", "))
     })?;
-    remove(&[guard]);
+    remove(&guards);
     let line = "!".repeat(72);
     output::tell(&format!("{line}\n!!  UNSAFE ON PURPOSE: the guard {name} is removed. For tests only.\n{line}"));
     Ok(())

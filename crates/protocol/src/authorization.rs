@@ -1,11 +1,47 @@
 //! The authorization request: everything after client and redirect URI are trusted (AS-57…62, A-063…079).
 
+use crate::client::Client;
 use crate::error::Reason;
+use crate::ids::Issuer;
 use crate::params::Params;
 use crate::pkce::Challenge;
-use crate::redirect::ClientState;
+use crate::redirect::{ClientState, TrustedRedirect, match_redirect};
 use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
+use crate::time::Timestamp;
+use crate::transaction::Pending;
+
+/// Why a request is not put to a person.
+#[derive(Debug)]
+pub enum Refused {
+    /// Nothing is trusted: this can only become a page (AS-55).
+    Untrusted(Reason),
+    /// The client may be told; nobody has acted yet (AS-56, AS-63).
+    Undecided(TrustedRedirect, Reason),
+}
+
+/// The checks of the authorization endpoint; their order is the security argument.
+///
+/// # Errors
+/// [`Refused`], by how far the checks came.
+pub fn begin(
+    params: &Params,
+    client: &Client,
+    issuer: &Issuer,
+    catalog: &Catalog,
+    now: Timestamp,
+    random: [u8; 16],
+) -> Result<Pending, Refused> {
+    // Until the redirect URI is trusted, an error can only become a page.
+    let state = client_state(params).map_err(Refused::Untrusted)?;
+    let redirect = match_redirect(&client.registration.redirect_uris, params.get("redirect_uri"), state, issuer);
+    let redirect = redirect.map_err(Refused::Untrusted)?;
+    // From here on it may travel, with `state` and `iss`.
+    match AuthorizationRequest::parse(params, catalog) {
+        Ok(request) => Ok(Pending::start(client, redirect, request, now, random)),
+        Err(reason) => Err(Refused::Undecided(redirect, reason)),
+    }
+}
 
 /// A request that may be put to a person.
 #[derive(Clone, Debug)]
@@ -58,7 +94,7 @@ fn refuse_request_objects(params: &Params) -> Result<(), Reason> {
 ///
 /// # Errors
 /// [`Reason::StateTooLong`] beyond [`STATE_MAX`](crate::redirect::STATE_MAX) bytes.
-pub fn client_state(params: &Params) -> Result<Option<ClientState>, Reason> {
+fn client_state(params: &Params) -> Result<Option<ClientState>, Reason> {
     params.get("state").map(ClientState::parse).transpose()
 }
 

@@ -9,8 +9,8 @@ use crate::params::Params;
 use crate::redirect::TrustedRedirect;
 use crate::secret::{BrowserKey, Digest};
 use crate::time::Timestamp;
-use crate::transaction::{AwaitingIdp, IdpRequest, Pending};
-use crate::web::OwnPage;
+use crate::transaction::{AwaitingIdp, IdpRequest, Pending, SignedIn};
+use crate::web::{OwnBrowser, OwnPage};
 
 /// What the consent page's form carries, sealed: the transaction, and which browser it was shown to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +64,32 @@ pub fn decide(ticket: Ticket, _: OwnPage, key: Option<&BrowserKey>, form: &Param
         Some("deny") => {
             let id = ticket.pending.id().clone();
             Ok(Decision::Denied(ticket.pending.into_redirect(), id))
+        }
+        _ => Err(Reason::DecisionMissing),
+    }
+}
+
+/// What a person decided on the last page.
+#[derive(Debug)]
+pub enum LastDecision {
+    /// It is they who started this: the code may leave.
+    Finished(Box<SignedIn>, OwnBrowser),
+    /// It is not: the client is told so, and nothing was written.
+    Denied(TrustedRedirect, TransactionId),
+}
+
+/// Judges the form of the last page, which named the account, the client and where the answer goes: our own page, in time, and what
+/// was decided. No cookie counts here: the page is for places where anybody can set one.
+///
+/// # Errors
+/// [`Reason::TransactionExpired`], [`Reason::DecisionMissing`].
+pub fn decide_last(signed_in: SignedIn, page: &OwnPage, form: &Params, now: Timestamp) -> Result<LastDecision, Reason> {
+    signed_in.pending().still_open(now)?;
+    match form.get("decision") {
+        Some("approve") => Ok(LastDecision::Finished(Box::new(signed_in), OwnBrowser::by_last_page(page))),
+        Some("deny") => {
+            let id = signed_in.pending().id().clone();
+            Ok(LastDecision::Denied(signed_in.into_pending().into_redirect(), id))
         }
         _ => Err(Reason::DecisionMissing),
     }

@@ -21,6 +21,16 @@
 //! # }
 //! ```
 //! ```compile_fail,E0423
+//! # fn forge() -> deputy_protocol::web::OwnBrowser {
+//! deputy_protocol::web::OwnBrowser(())
+//! # }
+//! ```
+//! ```compile_fail,E0423
+//! # fn forge(record: deputy_protocol::family::CodeRecord) -> deputy_protocol::family::CheckedCode {
+//! deputy_protocol::family::CheckedCode(record)
+//! # }
+//! ```
+//! ```compile_fail,E0423
 //! # fn forge() -> deputy_protocol::web::OwnPage {
 //! deputy_protocol::web::OwnPage(())
 //! # }

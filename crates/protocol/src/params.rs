@@ -27,7 +27,15 @@ impl Params {
     /// [`Reason::RequestTooLarge`], [`Reason::ParametersMalformed`] for broken percent-encoding, text that is not UTF-8, or NUL, and
     /// [`Reason::ParameterRepeated`].
     pub fn parse(encoded: &[u8]) -> Result<Self, Reason> {
-        if encoded.len() > PARAMS_MAX {
+        Self::parse_within(encoded, PARAMS_MAX)
+    }
+
+    /// [`Params::parse`] with another size limit, for a form of ours that carries more than OAuth does.
+    ///
+    /// # Errors
+    /// As [`Params::parse`].
+    pub fn parse_within(encoded: &[u8], limit: usize) -> Result<Self, Reason> {
+        if encoded.len() > limit {
             return Err(Reason::RequestTooLarge);
         }
         let mut params: Vec<(String, String)> = Vec::new();

@@ -2,7 +2,8 @@
 //!
 //! What this module guarantees:
 //! - Each state owns what that step may know, and a transition consumes it. The next state cannot be made without the proof it demands:
-//!   [`Approval`](crate::consent::Approval) for [`AwaitingIdp`], [`IdpAnswer`] and [`Admitted`] for [`NewGrant`].
+//!   [`Approval`](crate::consent::Approval) for [`AwaitingIdp`], [`IdpAnswer`] and [`Admitted`] for [`SignedIn`], and [`OwnBrowser`] on top
+//!   for [`NewGrant`].
 //! - Until the provider has answered, a transaction lives sealed in the page and in cookies; nothing is stored (decision 1).
 
 use std::time::Duration;
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Admitted;
 use crate::authorization::AuthorizationRequest;
+use crate::claims::VerifiedIdentity;
 use crate::client::{Client, DisplayName};
 use crate::error::Reason;
+use crate::hooks::{Guard, passes};
 use crate::ids::{ClientId, GrantId, Issuer, TransactionId};
 use crate::pkce::{Challenge, Verifier};
 use crate::redirect::TrustedRedirect;
@@ -20,6 +23,7 @@ use crate::resource::ResourceUri;
 use crate::scope::Scopes;
 use crate::secret::{IdpState, Nonce};
 use crate::time::Timestamp;
+use crate::web::OwnBrowser;
 
 /// How long a transaction may take, from the page to the provider's answer (CON-21, A-043).
 pub const TRANSACTION_LIFETIME: Duration = Duration::from_secs(600);
@@ -102,7 +106,11 @@ impl Pending {
     }
 
     pub(crate) fn still_open(&self, now: Timestamp) -> Result<(), Reason> {
-        if now < self.started.after(TRANSACTION_LIFETIME) { Ok(()) } else { Err(Reason::TransactionExpired) }
+        if passes(Guard::TransactionLifetime, now < self.started.after(TRANSACTION_LIFETIME)) {
+            Ok(())
+        } else {
+            Err(Reason::TransactionExpired)
+        }
     }
 }
 
@@ -148,7 +156,7 @@ impl AwaitingIdp {
     /// # Errors
     /// [`Reason::CallbackOtherBrowser`] when it is another transaction's state (CON-19), [`Reason::TransactionExpired`].
     pub fn answered(self, state: &IdpState, now: Timestamp) -> Result<IdpAnswer, Reason> {
-        if !self.request.state.matches(state) {
+        if !passes(Guard::StateMatch, self.request.state.matches(state)) {
             return Err(Reason::CallbackOtherBrowser);
         }
         self.pending.still_open(now)?;
@@ -182,16 +190,47 @@ impl IdpAnswer {
         &self.pending.redirect
     }
 
-    /// The person signed in and may come in: the transaction ends in a grant.
+    /// The person signed in and may come in.
     #[must_use]
-    pub fn grant(self, admitted: Admitted, id: GrantId, now: Timestamp) -> NewGrant {
+    pub fn signed_in(self, admitted: Admitted) -> SignedIn {
+        SignedIn { pending: self.pending, admitted }
+    }
+}
+
+/// A transaction whose person signed in; nothing is stored yet. Where the last page is needed, it lives sealed in that page.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SignedIn {
+    pending: Pending,
+    admitted: Admitted,
+}
+
+impl SignedIn {
+    /// What was asked and approved.
+    #[must_use]
+    pub fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// Who signed in.
+    #[must_use]
+    pub fn identity(&self) -> &VerifiedIdentity {
+        self.admitted.identity()
+    }
+
+    pub(crate) fn into_pending(self) -> Pending {
+        self.pending
+    }
+
+    /// The transaction ends in a grant.
+    #[must_use]
+    pub fn grant(self, _: OwnBrowser, id: GrantId, now: Timestamp) -> NewGrant {
         let Pending { id: transaction, client, client_name, redirect, challenge, resource, scopes, refresh, started } =
             self.pending;
         NewGrant {
             id,
             transaction,
             transaction_ends: started.after(TRANSACTION_LIFETIME),
-            admitted,
+            admitted: self.admitted,
             client,
             client_name,
             redirect,

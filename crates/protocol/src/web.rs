@@ -67,6 +67,14 @@ impl Origins {
         self.origins.clone()
     }
 
+    /// Whether the cookies that a browser sends us are ours alone. On https the `__Host-` prefix holds that. On plain http, which is for
+    /// loopback only, cookies ignore the port: any program that serves pages on this machine can set one of ours, copied from its own
+    /// sign-in. There the code leaves only after a decision on our last page.
+    #[must_use]
+    pub fn cookies_are_ours(&self) -> Option<OwnBrowser> {
+        passes(Guard::LastPage, self.own.starts_with("https://")).then_some(OwnBrowser(()))
+    }
+
     /// Whether a form was sent from our own page: `Origin` is ours or, where a browser sends none, `Sec-Fetch-Site: same-origin` (which
     /// scripts cannot set). A page with `Referrer-Policy: no-referrer` makes browsers send `Origin: null`, which is refused.
     ///
@@ -78,6 +86,17 @@ impl Origins {
             None => sec_fetch_site == Some("same-origin"),
         };
         if passes(Guard::OwnPage, ours) { Ok(OwnPage(())) } else { Err(Reason::ConsentNotOurPage) }
+    }
+}
+
+/// Proof that the browser which brings an answer back is the one that approved: either nobody else can put a cookie of ours into a browser
+/// ([`Origins::cookies_are_ours`]), or a person said so on our last page ([`decide_last`](crate::consent::decide_last)).
+#[derive(Debug)]
+pub struct OwnBrowser(());
+
+impl OwnBrowser {
+    pub(crate) const fn by_last_page(_: &OwnPage) -> Self {
+        Self(())
     }
 }
 

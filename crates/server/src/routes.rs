@@ -24,6 +24,8 @@ pub enum Endpoint {
     Consent,
     /// Takes the identity provider's answer.
     Callback,
+    /// Takes the decision on the last page.
+    Finish,
     /// RFC 6749 §3.2.
     Token,
     /// RFC 7591 §3.
@@ -58,6 +60,8 @@ pub struct Route {
 }
 
 const REGISTRATION_MAX: usize = 64 * 1024;
+/// The last page's form: it carries the provider's tokens, sealed, and some providers' are long.
+pub const FINISH_MAX: usize = 256 * 1024;
 
 const fn get(path: &'static str, endpoint: Endpoint, cors: Cors) -> Route {
     Route { method: Method::GET, path, endpoint, body_limit: 0, cors }
@@ -79,6 +83,7 @@ pub const ROUTES: &[Route] = &[
     get("/authorize", Endpoint::Authorize, Cors::Nobody),
     post("/consent", Endpoint::Consent, PARAMS_MAX, Cors::Nobody),
     get("/callback", Endpoint::Callback, Cors::Nobody),
+    post("/finish", Endpoint::Finish, FINISH_MAX, Cors::Nobody),
     post("/token", Endpoint::Token, PARAMS_MAX, Cors::Anyone),
     post("/revoke", Endpoint::Revoke, PARAMS_MAX, Cors::Anyone),
     get("/healthz", Endpoint::Health, Cors::Nobody),

@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     Ticket,
     /// An approved transaction, in the state cookie.
     StateCookie,
+    /// A signed-in transaction, in the last page's form.
+    LastPage,
     /// A row of the database.
     AtRest,
 }
@@ -40,6 +42,7 @@ impl Purpose {
             Self::Registration => b"deputy registration 1",
             Self::Ticket => b"deputy ticket 1",
             Self::StateCookie => b"deputy state cookie 1",
+            Self::LastPage => b"deputy last page 1",
             Self::AtRest => b"deputy at rest 1",
         }
     }
@@ -50,6 +53,7 @@ pub(crate) struct Seal {
     registration: LessSafeKey,
     ticket: LessSafeKey,
     state_cookie: LessSafeKey,
+    last_page: LessSafeKey,
     at_rest: LessSafeKey,
     client_secrets: hmac::Key,
 }
@@ -63,6 +67,7 @@ impl Seal {
             registration: key(master, Purpose::Registration.label())?,
             ticket: key(master, Purpose::Ticket.label())?,
             state_cookie: key(master, Purpose::StateCookie.label())?,
+            last_page: key(master, Purpose::LastPage.label())?,
             at_rest: key(master, Purpose::AtRest.label())?,
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
         })
@@ -73,6 +78,7 @@ impl Seal {
             Purpose::Registration => &self.registration,
             Purpose::Ticket => &self.ticket,
             Purpose::StateCookie => &self.state_cookie,
+            Purpose::LastPage => &self.last_page,
             Purpose::AtRest => &self.at_rest,
         }
     }

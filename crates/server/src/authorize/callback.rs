@@ -3,14 +3,16 @@
 use axum::response::Response;
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::{AuthorizationCode, IdpState};
-use deputy_protocol::transaction::{AwaitingIdp, IdpAnswer, NewGrant};
+use deputy_protocol::transaction::{AwaitingIdp, IdpAnswer, NewGrant, SignedIn};
+use deputy_protocol::web::OwnBrowser;
 use deputy_protocol::{GrantId, Reason};
 
+use super::finish;
 use super::refusal::{Refusal, see_other};
 use crate::dispatch::Incoming;
 use crate::error::Failure;
 use crate::gateway::Shared;
-use crate::idp::{IdpTokens, SignIn, refusal_of};
+use crate::idp::{SignIn, refusal_of};
 use crate::seal::Purpose;
 use crate::store::{Completed, Completion, Grant};
 
@@ -51,8 +53,12 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     let signed_in = redeem_once(gateway, &answer, code).await?;
     let redirect = answer.redirect().clone();
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
-    let grant = answer.grant(admitted, GrantId::new(gateway.random()?), gateway.clock.now());
-    complete(gateway, grant, &signed_in.tokens).await
+    let tokens = gateway.seal.seal(Purpose::AtRest, &signed_in.tokens)?;
+    let signed_in = answer.signed_in(admitted);
+    match gateway.origins.cookies_are_ours() {
+        Some(browser) => complete(gateway, signed_in, browser, tokens).await,
+        None => finish::show(gateway, signed_in, tokens),
+    }
 }
 
 /// The transaction that this browser approved under this state.
@@ -80,10 +86,16 @@ async fn redeem_once(gateway: &Shared, answer: &IdpAnswer, code: &str) -> Result
 }
 
 /// The one write of a sign-in: state used, grant, the provider's tokens, the code. Only then does the code leave.
-async fn complete(gateway: &Shared, new: NewGrant, tokens: &IdpTokens) -> Result<Response, Refusal> {
+pub(super) async fn complete(
+    gateway: &Shared,
+    signed_in: SignedIn,
+    browser: OwnBrowser,
+    tokens: String,
+) -> Result<Response, Refusal> {
+    let new = signed_in.grant(browser, GrantId::new(gateway.random()?), gateway.clock.now());
     let code = AuthorizationCode::new(&gateway.random()?);
     let location = new.redirect.with_code(&code);
-    let completed = completed(gateway, new, tokens, &code)?;
+    let completed = completed(gateway, new, tokens, &code);
     match gateway.store.complete(&completed).await.map_err(Failure::from)? {
         Completion::Replay => Err(Reason::TransactionUsed.into()),
         Completion::First => {
@@ -94,7 +106,7 @@ async fn complete(gateway: &Shared, new: NewGrant, tokens: &IdpTokens) -> Result
     }
 }
 
-fn completed(gateway: &Shared, new: NewGrant, tokens: &IdpTokens, code: &AuthorizationCode) -> Result<Completed, Reason> {
+fn completed(gateway: &Shared, new: NewGrant, idp_tokens: String, code: &AuthorizationCode) -> Completed {
     let identity = new.admitted.identity();
     let lifetimes = &gateway.lifetimes;
     let grant = Grant {
@@ -112,17 +124,17 @@ fn completed(gateway: &Shared, new: NewGrant, tokens: &IdpTokens, code: &Authori
         granted_at: new.granted_at,
         ends_at: lifetimes.grant_ends(new.granted_at, new.refresh),
     };
-    Ok(Completed {
+    Completed {
         transaction: new.transaction,
         transaction_ends: new.transaction_ends,
         grant,
-        idp_tokens: gateway.seal.seal(Purpose::AtRest, tokens)?,
+        idp_tokens,
         code: code.digest(),
         redirect_uri: new.redirect.uri().clone(),
         challenge: new.challenge,
         refresh: new.refresh,
         code_ends: new.granted_at.after(lifetimes.code),
-    })
+    }
 }
 
 /// What a server with the flaw of GHSA-rww4-4w9c-7733 has: transactions that any browser can finish.

@@ -16,7 +16,7 @@ use crate::gateway::Shared;
 use crate::pages;
 use crate::seal::Purpose;
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Shows the page, and marks this browser as the one that was shown it. Nothing that the callback accepts exists yet (CON-17, CON-22).
 pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending) -> Result<Response, Refusal> {

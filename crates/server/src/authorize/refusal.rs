@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use deputy_protocol::Reason;
+use deputy_protocol::authorization::Refused;
 use deputy_protocol::redirect::{Destination, TrustedRedirect};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -37,6 +38,15 @@ impl From<IdpFailure> for Refusal {
     }
 }
 
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Untrusted(reason) => Self::Page(reason.into()),
+            Refused::Undecided(redirect, reason) => Self::Undecided(redirect, reason.into()),
+        }
+    }
+}
+
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         Self::Page(reason.into())
@@ -47,11 +57,6 @@ impl Refusal {
     /// Tells the client, now that the person has acted.
     pub(super) fn client(redirect: &TrustedRedirect, failure: impl Into<Failure>) -> Self {
         Self::Client(redirect.clone(), failure.into())
-    }
-
-    /// Tells the client if that is harmless, else lets the person choose to.
-    pub(super) fn undecided(redirect: &TrustedRedirect, failure: impl Into<Failure>) -> Self {
-        Self::Undecided(redirect.clone(), failure.into())
     }
 
     pub(super) fn into_response(self, gateway: &Shared, request: &Incoming, endpoint: &'static str) -> Response {

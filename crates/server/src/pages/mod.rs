@@ -7,6 +7,7 @@
 
 mod consent;
 mod error;
+mod finish;
 mod headers;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 pub(crate) use consent::{ClientProof, ConsentView, consent};
 pub(crate) use error::{ErrorView, ReturnTo, error};
+pub(crate) use finish::{FinishView, finish};
 pub(crate) use headers::{Opener, Referrer, secure_headers};
 
 /// The one stylesheet; the pages expect it at `/assets/deputy.css`.

@@ -12,9 +12,8 @@ const REMOVE: &str = "DEPUTY_TEST_REMOVE_GUARD";
 
 /// Takes a guard out if this process was started for that.
 fn weaken() {
-    if let Some(guard) = std::env::var(REMOVE).ok().and_then(|name| Guard::named(&name)) {
-        remove(&[guard]);
-    }
+    let names = std::env::var(REMOVE).unwrap_or_default();
+    remove(&names.split(',').filter_map(Guard::named).collect::<Vec<_>>());
 }
 
 /// Runs one test of this file in a process of its own with a guard taken out, and expects the attacker to win there.
@@ -25,7 +24,7 @@ fn wins_without(guard: &str, test: &str) {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("THE ATTACKER HAS THE CODE"), "the test does not notice that {guard} is missing:\n{text}");
+    assert!(text.contains("THE ATTACKER HAS THE CODE"), "the test does not notice that {guard} are missing:\n{text}");
     assert!(!output.status.success());
 }
 
@@ -60,7 +59,7 @@ async fn a_001_a_fresh_client_does_not_ride_on_remembered_consent() {
 
 #[test]
 fn a_001_is_noticed_without_the_consent_page() {
-    wins_without("consent_page", "a_001_a_fresh_client_does_not_ride_on_remembered_consent");
+    wins_without("consent_page,last_page", "a_001_a_fresh_client_does_not_ride_on_remembered_consent");
 }
 
 /// GHSA-rww4-4w9c-7733: the attacker approves his own client in his own browser, and sends the provider's address to the victim.
@@ -82,7 +81,7 @@ async fn a_031_an_approval_in_one_browser_is_worth_nothing_in_another() {
 
 #[test]
 fn a_031_is_noticed_without_the_state_cookie() {
-    wins_without("state_cookie", "a_031_an_approval_in_one_browser_is_worth_nothing_in_another");
+    wins_without("state_cookie,last_page", "a_031_an_approval_in_one_browser_is_worth_nothing_in_another");
 }
 
 /// The same advisory's second half: the victim's browser posts the form of the attacker's own transaction.
@@ -104,7 +103,33 @@ async fn con_31_the_attackers_form_posted_by_the_victim_approves_nothing() {
 
 #[test]
 fn con_31_is_noticed_without_the_ownership_cookie() {
-    wins_without("ownership_cookie", "con_31_the_attackers_form_posted_by_the_victim_approves_nothing");
+    wins_without("ownership_cookie,last_page", "con_31_the_attackers_form_posted_by_the_victim_approves_nothing");
+}
+
+/// CON-30 on plain-http loopback: cookies ignore the port, so another local page can put the attacker's own state cookie, genuine as it is,
+/// into the victim's browser and send it to the provider.
+#[tokio::test]
+async fn con_30_a_planted_state_cookie_ends_on_the_last_page() {
+    weaken();
+    let world = World::new().await;
+    let evil = evil_client(&world).await;
+    let mut attacker = Browser::default();
+    let page = attacker.open(&world.authorize_url(&evil, &[]), EVIL).await;
+    let to_idp = attacker.decide(&world.origin, &page.ticket(), "approve").await.location().unwrap();
+    let mut victim = Browser::wary();
+    victim.plant(&world.origin, &attacker);
+    let end = victim.open(to_idp.as_str(), EVIL).await;
+    nothing_for_the_attacker(&end);
+    assert!(end.is_last_page() && end.location().is_none(), "{} {}", end.status, end.text());
+    for named in ["alice", "evil.test", "Claude", "Test tools"] {
+        assert!(end.text().contains(named), "the last page does not name {named}");
+    }
+    assert_eq!(world.rows().await.iter().find(|(table, _)| *table == "grants").unwrap().1, 0);
+}
+
+#[test]
+fn con_30_is_noticed_without_the_last_page() {
+    wins_without("last_page", "con_30_a_planted_state_cookie_ends_on_the_last_page");
 }
 
 /// the attacker's own login, delivered into the victim's browser.

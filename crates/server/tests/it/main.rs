@@ -12,6 +12,7 @@ mod authorize;
 mod callback;
 mod consent;
 mod discovery;
+mod finish;
 mod idp;
 mod register;
 mod resource;

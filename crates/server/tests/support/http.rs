@@ -54,6 +54,11 @@ impl Answer {
         tail[value..].split('"').next().expect("an end").to_owned()
     }
 
+    /// Whether this is the last page.
+    pub fn is_last_page(&self) -> bool {
+        self.text().contains("action=\"/finish\"")
+    }
+
     /// A page or JSON of our own that sends nobody anywhere.
     pub fn assert_local(&self) -> &Self {
         assert!(self.status.is_client_error() || self.status.is_server_error(), "{} {}", self.status, self.text());
@@ -109,6 +114,8 @@ pub struct Browser {
     jar: BTreeMap<String, BTreeMap<String, String>>,
     /// Every address that it visited.
     pub visited: Vec<String>,
+    /// Whether its person stops at the last page instead of going on.
+    wary: bool,
 }
 
 impl Browser {
@@ -116,6 +123,11 @@ impl Browser {
     pub fn cookies(&self, url: &Url) -> String {
         let jar = self.jar.get(&origin(url)).cloned().unwrap_or_default();
         jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    /// A browser whose person stops at the last page.
+    pub fn wary() -> Self {
+        Self { wary: true, ..Self::default() }
     }
 
     /// The names of the cookies for an address.
@@ -158,21 +170,39 @@ impl Browser {
                 Some(next) if !next.as_str().starts_with(stop) => {
                     answer = self.step(Method::GET, next.as_str(), &[], String::new()).await
                 }
+                None if answer.is_last_page() && !self.wary => answer = self.finish(&answer, "approve").await,
                 _ => return answer,
             }
         }
         panic!("redirects without end: {:?}", self.visited);
     }
 
-    /// Sends our own page's form, as a browser would.
+    /// Decides on the last page.
+    pub async fn finish(&mut self, page: &Answer, decision: &str) -> Answer {
+        self.post(&origin(&page.url), "/finish", &page.ticket(), decision).await
+    }
+
+    /// Decides on the consent page.
     pub async fn decide(&mut self, gateway: &str, ticket: &str, decision: &str) -> Answer {
+        self.post(gateway, "/consent", ticket, decision).await
+    }
+
+    /// Puts a cookie into the jar, as a program on another port of the same host can.
+    pub fn plant(&mut self, url: &str, other: &Self) {
+        let origin = origin(&Url::parse(url).expect("a URL"));
+        let theirs = other.jar.get(&origin).cloned().unwrap_or_default();
+        self.jar.entry(origin).or_default().extend(theirs);
+    }
+
+    /// Sends a form of our own pages, as a browser would.
+    async fn post(&mut self, gateway: &str, path: &str, ticket: &str, decision: &str) -> Answer {
         let body = form(&[("ticket", ticket), ("decision", decision)]);
         let headers = [
             (CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded"),
             (ORIGIN.as_str(), gateway),
             ("sec-fetch-site", "same-origin"),
         ];
-        self.step(Method::POST, &format!("{gateway}/consent"), &headers, body).await
+        self.step(Method::POST, &format!("{gateway}{path}"), &headers, body).await
     }
 }
 

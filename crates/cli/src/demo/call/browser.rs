@@ -226,6 +226,8 @@ impl Browser {
                 answer = self.press(&answer, "person", "alice").await?;
             } else if origin(&answer.url) == provider && answer.text.contains("name=\"consent\"") {
                 answer = self.press(&answer, "consent", "yes").await?;
+            } else if answer.text.contains("action=\"/finish\"") {
+                answer = self.press(&answer, "decision", "approve").await?;
             } else {
                 return Ok(answer);
             }
