@@ -216,6 +216,8 @@ impl TrustedRedirect {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

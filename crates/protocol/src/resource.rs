@@ -127,6 +127,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn catalog(uris: &[&str]) -> Catalog {
         let resource = |uri: &&str| ProtectedResource {
@@ -173,5 +174,54 @@ mod tests {
         }
         assert_eq!(resolve(&one, &["https://h/a", "https://h/a"]).unwrap(), "https://h/a");
         assert_eq!(resolve(&one, &["https://h/a", "https://h/b"]), Err(Reason::ResourceInvalid));
+    }
+
+    /// URLs that a client might send or an attacker write, over parts that collide.
+    fn urls() -> impl Strategy<Value = String> {
+        let scheme = prop_oneof![Just("https"), Just("http"), Just("HTTPS")];
+        let host =
+            prop_oneof![Just("h"), Just("H"), Just("g"), Just("h."), Just("h:443"), Just("h:80"), Just("h:8443"), Just("[::1]")];
+        let path = prop_oneof![
+            Just(""),
+            Just("/"),
+            Just("/a"),
+            Just("/a/"),
+            Just("/A"),
+            Just("/%61"),
+            Just("/./a"),
+            Just("/b/../a"),
+            Just("//a"),
+            Just("/a/b")
+        ];
+        let query = prop_oneof![Just(""), Just("?"), Just("?x"), Just("?x=1")];
+        (scheme, host, path, query).prop_map(|(scheme, host, path, query)| format!("{scheme}://{host}{path}{query}"))
+    }
+
+    proptest! {
+        /// Reading what was read changes nothing, whatever it was.
+        #[test]
+        fn normalising_twice_is_normalising_once(raw in prop_oneof![urls(), "https?://[ -~]{1,24}", ".{0,24}"]) {
+            if let Ok(uri) = ResourceUri::parse(&raw) {
+                prop_assert_eq!(ResourceUri::parse(uri.as_str()), Ok(uri.clone()));
+                let (before, after) = (Url::parse(&raw).unwrap(), Url::parse(uri.as_str()).unwrap());
+                prop_assert_eq!(before.origin(), after.origin());
+                prop_assert_eq!((before.path(), before.query()), (after.path(), after.query()));
+            }
+        }
+
+        /// No two resources of a catalogue are taken for one another: an indicator finds the one that a browser would go to, or none.
+        #[test]
+        fn no_two_resources_are_confused(mut known in proptest::collection::vec(urls(), 1..5), asked in urls()) {
+            known.retain(|raw| ResourceUri::parse(raw).is_ok());
+            let raw: Vec<&str> = known.iter().map(String::as_str).collect();
+            if let Ok(found) = resolve(&catalog(&raw), &[&asked]) {
+                prop_assert_eq!(Url::parse(&found).unwrap(), Url::parse(&asked).unwrap());
+                prop_assert!(known.iter().any(|raw| Url::parse(raw).unwrap() == Url::parse(&asked).unwrap()));
+                // Beside another resource it is refused: a token has one audience.
+                for other in raw.iter().filter(|other| Url::parse(other).unwrap() != Url::parse(&asked).unwrap()) {
+                    prop_assert_eq!(resolve(&catalog(&raw), &[&asked, other]), Err(Reason::ResourceInvalid));
+                }
+            }
+        }
     }
 }

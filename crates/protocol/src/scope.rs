@@ -146,6 +146,7 @@ impl<'de> Deserialize<'de> for Scopes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn scopes(raw: &str) -> Scopes {
         Scopes::parse(raw).unwrap()
@@ -169,5 +170,57 @@ mod tests {
         assert_eq!(offered.ceiling(Some(&scopes("offline_access"))).unwrap(), offered);
         assert_eq!(offered.ceiling(Some(&scopes("read offline_access"))).unwrap(), scopes("read"));
         assert_eq!(offered.ceiling(Some(&scopes("admin"))), Err(Reason::ScopeUnknown));
+    }
+
+    /// Sets over a small alphabet, so that they meet; `offline_access` among them.
+    fn some() -> impl Strategy<Value = Scopes> {
+        let token = prop_oneof![Just("offline_access".to_owned()), "[a-d]", "[!#-\\[\\]-~]{1,3}"];
+        proptest::collection::vec(token, 0..6)
+            .prop_map(|tokens| tokens.iter().map(|token| Scope::parse(token).unwrap()).collect())
+    }
+
+    proptest! {
+        /// What is granted was offered, and was asked for if anything was.
+        #[test]
+        fn the_ceiling_is_never_above_the_offer(offered in some(), asked in proptest::option::of(some())) {
+            if let Ok(granted) = offered.ceiling(asked.as_ref()) {
+                prop_assert!(offered.covers(&granted));
+                let wanted = asked.unwrap_or_default().without_offline_access();
+                let fits = if wanted.is_empty() { granted == offered } else { wanted.covers(&granted) && !granted.is_empty() };
+                prop_assert!(fits);
+                // Asking again for what was given changes nothing.
+                if !granted.clone().without_offline_access().is_empty() {
+                    prop_assert_eq!(offered.ceiling(Some(&granted)).unwrap(), granted.without_offline_access());
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_printed_reads_back(scopes in some()) {
+            if !scopes.is_empty() {
+                prop_assert_eq!(&Scopes::parse(&scopes.to_string()).unwrap(), &scopes);
+            }
+            let json = serde_json::to_string(&scopes).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Scopes>(&json).unwrap(), scopes);
+        }
+
+        #[test]
+        fn to_cover_is_a_partial_order_and_fits_union_and_intersection(a in some(), b in some(), c in some()) {
+            prop_assert!(a.covers(&a) && a.covers(&Scopes::default()));
+            prop_assert!(!(a.covers(&b) && b.covers(&a)) || a == b);
+            prop_assert!(!(a.covers(&b) && b.covers(&c)) || a.covers(&c));
+            prop_assert!(a.union(&b).covers(&a) && a.union(&b).covers(&b));
+            prop_assert!(a.covers(&a.intersection(&b)) && b.covers(&a.intersection(&b)));
+            prop_assert_eq!(a.covers(&b), a.union(&b) == a);
+        }
+
+        /// Whatever text comes, only the characters of RFC 6749 §3.3 get in.
+        #[test]
+        fn nothing_foreign_gets_in(raw in ".{0,20}") {
+            if let Ok(scopes) = Scopes::parse(&raw) {
+                prop_assert!(raw.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\'));
+                prop_assert!(scopes.iter().all(|scope| raw.split(' ').any(|word| word == scope)));
+            }
+        }
     }
 }

@@ -175,6 +175,7 @@ fn open_bytes(key: &LessSafeKey, sealed: Vec<u8>) -> Option<Zeroizing<Vec<u8>>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_box_opens_for_its_purpose_and_key_only() {
@@ -203,5 +204,45 @@ mod tests {
         let sealed = seal_successor(&one, &two).expect("sealed");
         assert_eq!(open_successor(&one, sealed.clone()).map(|t| t.digest()), Some(two.digest()));
         assert!(open_successor(&two, sealed).is_none());
+    }
+
+    const PURPOSES: [Purpose; 4] = [Purpose::Registration, Purpose::Ticket, Purpose::StateCookie, Purpose::AtRest];
+
+    proptest! {
+        /// A box opens for its purpose and under its master secret, and nowhere else.
+        #[test]
+        fn what_is_sealed_comes_back_for_its_purpose_only(text in ".{0,200}", master: [u8; 32], other: [u8; 32], purpose in 0_usize..4) {
+            let seal = Seal::new(&master).unwrap();
+            let sealed = seal.seal(PURPOSES[purpose], &text).unwrap();
+            for (index, tried) in PURPOSES.into_iter().enumerate() {
+                let opened = seal.open::<String>(tried, &sealed);
+                prop_assert_eq!(opened.as_ref(), (index == purpose).then_some(&text));
+                prop_assert!(master == other || Seal::new(&other).unwrap().open::<String>(tried, &sealed).is_none());
+            }
+        }
+
+        /// One bit is enough, anywhere; so is a bit of the base64 text.
+        #[test]
+        fn any_flipped_bit_spoils_a_box(text in ".{0,60}", at: prop::sample::Index, bit in 0_u8..8) {
+            let seal = Seal::new(&[1; 32]).unwrap();
+            let sealed = seal.seal(Purpose::Ticket, &text).unwrap();
+            let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
+            *at.get_mut(&mut bytes) ^= 1 << bit;
+            prop_assert_eq!(seal.open::<String>(Purpose::Ticket, &URL_SAFE_NO_PAD.encode(bytes)), None);
+            let mut letters = sealed.into_bytes();
+            *at.get_mut(&mut letters) ^= 1 << bit;
+            if let Ok(altered) = String::from_utf8(letters) {
+                prop_assert_eq!(seal.open::<String>(Purpose::Ticket, &altered), None);
+            }
+        }
+
+        /// A successor opens with the token that it succeeds, and with no other.
+        #[test]
+        fn a_successor_is_bound_to_its_token(token: [u8; 32], successor: [u8; 32], other: [u8; 32]) {
+            let (token, successor, other) = (RefreshToken::new(&token), RefreshToken::new(&successor), RefreshToken::new(&other));
+            let sealed = seal_successor(&token, &successor).unwrap();
+            prop_assert!(token.digest() == other.digest() || open_successor(&other, sealed.clone()).is_none());
+            prop_assert_eq!(open_successor(&token, sealed).map(|opened| opened.digest()), Some(successor.digest()));
+        }
     }
 }

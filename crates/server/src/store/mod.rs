@@ -4,6 +4,8 @@
 //! are never stored, only their digests; what must be read back is sealed.
 
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
