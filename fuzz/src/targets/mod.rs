@@ -14,8 +14,11 @@ mod token;
 
 use deputy_protocol::Timestamp;
 
+/// A target.
+pub type Run = fn(&[u8]);
+
 /// Every target, by name.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Run)] = &[
     ("authorize", authorize::run),
     ("token", token::run),
     ("register", register::run),
