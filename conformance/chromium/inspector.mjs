@@ -61,8 +61,10 @@ try {
   await page.waitForURL(`${gateway}/authorize?**`);
   const consent = await page.locator('body').innerText();
   check('the consent page names the client', consent.includes('MCP Inspector'), consent);
+  await page.locator('h1').hover();
   await page.locator('button[name=decision][value=approve]').click();
   await page.waitForURL(`${gateway}/callback?**`);
+  await page.locator('h1').hover();
   await page.locator('button[name=decision][value=approve]').click();
   await page.waitForURL(`${inspector}/**`);
   await drivers[line].call(page);

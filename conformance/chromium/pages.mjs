@@ -46,7 +46,11 @@ async function link({ redirect = callback, state = 'page-test-state', ...metadat
 }
 
 const brokenLink = `${gateway}/authorize?response_type=code&client_id=nobody&redirect_uri=${encodeURIComponent(callback)}`;
-const decide = (page, decision) => page.locator(`button[name=decision][value=${decision}]`).click();
+/** Reads the page, then presses a button of it: the main one takes the pointer only after it has been over the page for a moment. */
+async function decide(page, decision) {
+  await page.locator('h1').hover();
+  await page.locator(`button[name=decision][value=${decision}]`).click();
+}
 /** Approves, signs in and stops at the last page, which plain http on loopback has. */
 async function approve(page) {
   await decide(page, 'approve');
@@ -105,6 +109,72 @@ async function namesTheAccount({ page }) {
   await decide(page, 'deny');
   const answer = await landed(page);
   check('access_denied', answer.get('error') === 'access_denied' && !answer.has('code'), String(answer));
+}
+
+/** Where a page's main button lies on a screen of this size. */
+async function placeOfAllow(page) {
+  await page.goto(await link());
+  const box = await page.locator('button[value=approve]').boundingBox();
+  return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)];
+}
+
+/** Nobody approved so far; somebody who stays with the page can. */
+async function onlyAfterAMoment(page, press) {
+  await page.waitForFunction(() => getComputedStyle(document.querySelector('button[value=approve]')).pointerEvents === 'auto');
+  await press();
+  await page.waitForURL(`${gateway}/callback?**`);
+}
+
+// A lure for a double click: the first click leads here, the second must not say yes.
+async function survivesADoubleClick({ browser }) {
+  for (const gap of [0, 80, 200, 400]) {
+    const context = await browser.newContext({ viewport: { width: 1000, height: 1000 } });
+    const page = await context.newPage();
+    const [x, y] = await placeOfAllow(page);
+    const before = await providerWasAsked();
+    const there = (await link()).replaceAll('&', '&amp;');
+    await page.goto(showing(`<a href="${there}" style="position:fixed;inset:0">Double-click here</a>`));
+    await page.mouse.click(x, y);
+    await page.waitForURL(`${gateway}/authorize?**`);
+    await new Promise((passed) => setTimeout(passed, gap));
+    await page.mouse.click(x, y);
+    await onlyAfterAMoment(page, () => page.mouse.click(x, y));
+    check(`only the last click counted, ${gap} ms`, (await providerWasAsked()) === before + 1);
+    await context.close();
+  }
+}
+
+// The other lure: our page waits below a window that closes at the first click.
+async function survivesAWindowThatCloses({ browser }) {
+  const context = await browser.newContext({ viewport: { width: 1000, height: 1000 } });
+  const page = await context.newPage();
+  const [x, y] = await placeOfAllow(page);
+  const before = await providerWasAsked();
+  await page.mouse.click(x, y); // the pointer was elsewhere until now
+  await onlyAfterAMoment(page, () => page.mouse.click(x, y));
+  check('only the last click counted', (await providerWasAsked()) === before + 1);
+  await context.close();
+}
+
+// A finger: the second tap of a double tap does nothing, a later one does.
+async function survivesADoubleTap({ browser }) {
+  const context = await browser.newContext({ viewport: { width: 360, height: 1200 }, hasTouch: true, isMobile: true });
+  const page = await context.newPage();
+  const [x, y] = await placeOfAllow(page);
+  const before = await providerWasAsked();
+  await page.goto(await link());
+  await page.touchscreen.tap(x, y);
+  await onlyAfterAMoment(page, () => page.touchscreen.tap(x, y));
+  check('only the last tap counted', (await providerWasAsked()) === before + 1);
+  await context.close();
+}
+
+// Whoever uses the keyboard waits for nothing.
+async function takesTheKeyboardAtOnce({ page }) {
+  await page.goto(await link());
+  await page.locator('button[value=approve]').focus();
+  await page.keyboard.press('Enter');
+  await page.waitForURL(`${gateway}/callback?**`);
 }
 
 async function cannotBeFramed({ page }) {
@@ -227,7 +297,7 @@ async function looks({ browser }) {
 }
 
 const ALWAYS = [approves, dropsAFragment, denies, namesTheAccount, returnsToAnApplication, cannotBeFramed, showsMarkupAsText, twoTabs, sameLinkTwice, refusesAForeignForm];
-const ONCE = [isAccessible, hasNoScript, looks];
+const ONCE = [survivesADoubleClick, survivesAWindowThatCloses, survivesADoubleTap, takesTheKeyboardAtOnce, isAccessible, hasNoScript, looks];
 const cases = [
   ...ALWAYS.map((play) => [play, true]),
   ...ALWAYS.map((play) => [play, false]),
