@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("deputy-guard", &["deputy-protocol"]),
     ("deputy-server", &["deputy-protocol", "deputy-fetch", "deputy-guard"]),
     ("deputy", &["deputy-protocol", "deputy-fetch", "deputy-server"]),
+    ("deputy-model", &["deputy-protocol"]),
 ];
 
 /// The only crates that may use a heavy dependency.

@@ -41,32 +41,19 @@ guards! {
     StateCookie, "state_cookie", "The provider's answer counts only in the browser that approved (CON-19, CON-30; GHSA-rww4-4w9c-7733).";
     StateMatch, "state_match", "The provider's answer counts only for the transaction that its state names (CON-19).";
     IdpNonce, "idp_nonce", "An ID token counts only for the sign-in that asked for it (OIDC Core §3.1.3.7).";
-    StateSingleUse, "state_single_use", "A transaction ends once, in at most one grant (A-036).";
+    StateSingleUse, "state_single_use", "A transaction ends once, in at most one grant (A-036). Of the stores, the model's alone can lose this one.";
     LastPage, "last_page", "Where other programs can plant cookies, the code leaves only after a decision on our own last page.";
     TransactionLifetime, "transaction_lifetime", "A transaction that took too long is over (CON-21).";
     RedirectMatch, "redirect_match", "An answer goes only to an address that the client registered (AS-40).";
     AuthorizedResource, "authorized_resource", "Only resources of ours can be asked for (AS-60).";
     AccessRules, "access_rules", "Only whom the rules admit gets in (A-141), at each refresh again.";
-    // Remembered decisions (decision 3)
-    RememberKey, "remember_key", "A remembered decision is for this client, redirect, resource and scopes only (A-007).";
-    RememberEntry, "remember_entry", "A remembered decision is not used when another site sent the person (A-005; GHSA-6x8h-498w-gv8c).";
-    RememberProof, "remember_proof", "Only clients that prove who they are, and answer on the web, are remembered.";
-    AccountMatch, "account_match", "The account that signs in must be the one whose decision was remembered.";
-    // Codes and tokens (I2, I3, I4)
+    // Codes and tokens
     CodeClient, "code_client", "A code is redeemed by its own client only (A-084).";
     CodeRedirect, "code_redirect", "A code is redeemed for the redirect URI that it was sent to (A-058).";
     Pkce, "pkce", "A code is redeemed only with the verifier behind its challenge (A-066).";
     TokenResource, "token_resource", "A token is issued for the resource that was granted (AS-82).";
-    CodeSingleUse, "code_single_use", "A code is redeemed once (A-081).";
-    CodeLifetime, "code_lifetime", "A code is short-lived (A-086).";
-    CodeReplayRevokes, "code_replay_revokes", "A second use of a code ends everything issued for it (AS-64).";
     RefreshClient, "refresh_client", "A refresh token is used by its own client only (A-102).";
     RefreshScope, "refresh_scope", "A refresh never grows the scopes (A-104).";
-    RefreshRotation, "refresh_rotation", "A used refresh token has no second successor (AS-83).";
-    RefreshReuseRevokes, "refresh_reuse_revokes", "A late second use of a refresh token ends the family (AS-84).";
-    RefreshLifetime, "refresh_lifetime", "Refresh tokens end when idle, and with their grant (A-106).";
-    RevokedGrant, "revoked_grant", "Nothing is issued for a revoked grant (A-108).";
-    RevokedAccess, "revoked_access", "An access token of a revoked grant is refused (A-108).";
     Audience, "audience", "An access token counts for the one resource that it names (A-177; GHSA-5h2m-4q8j-pqpj).";
     AccessLifetime, "access_lifetime", "An access token ends (A-180).";
 }
