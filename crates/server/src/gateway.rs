@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) origins: Origins,
     pub(crate) hosts: HostRule,
     pub(crate) cookies: CookieStyle,
-    pub(crate) seal: Seal,
+    pub(crate) seal: Arc<Seal>,
     pub(crate) keyring: Keyring,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) revoked: Arc<Revoked>,
@@ -147,7 +147,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     }
     let hosts = origins.host_rule().also(&config.allowed_hosts);
     let master = master::load_or_create(&config.data_dir)?;
-    let seal = Seal::new(&master).map_err(Failure::from)?;
+    let seal = Arc::new(Seal::new(&master).map_err(Failure::from)?);
     let store = open_store(&config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token, Arc::clone(&clock)));
@@ -169,6 +169,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
             verifier: Arc::new(verifier),
             hosts: hosts.clone(),
             origins: origins.origin_rule(),
+            seal: Arc::clone(&seal),
             clock: Arc::clone(&clock),
             limits: Limits::default(),
         });

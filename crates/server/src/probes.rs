@@ -18,7 +18,8 @@ compile_error!("the feature `test-hooks` opens the inside and cannot be part of 
 
 /// How many purposes there are.
 pub const PURPOSES: usize = ALL.len();
-const ALL: [Purpose; 4] = [Purpose::Registration, Purpose::Ticket, Purpose::StateCookie, Purpose::AtRest];
+const ALL: [Purpose; 6] =
+    [Purpose::Registration, Purpose::Ticket, Purpose::StateCookie, Purpose::LastPage, Purpose::McpSession, Purpose::AtRest];
 
 /// Boxes and client ids under one master secret.
 #[derive(Debug)]

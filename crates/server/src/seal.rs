@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     StateCookie,
     /// A signed-in transaction, in the last page's form.
     LastPage,
+    /// An MCP session's name, with whose it is.
+    McpSession,
     /// A row of the database.
     AtRest,
 }
@@ -43,6 +45,7 @@ impl Purpose {
             Self::Ticket => b"deputy ticket 1",
             Self::StateCookie => b"deputy state cookie 1",
             Self::LastPage => b"deputy last page 1",
+            Self::McpSession => b"deputy mcp session 1",
             Self::AtRest => b"deputy at rest 1",
         }
     }
@@ -54,6 +57,7 @@ pub(crate) struct Seal {
     ticket: LessSafeKey,
     state_cookie: LessSafeKey,
     last_page: LessSafeKey,
+    mcp_session: LessSafeKey,
     at_rest: LessSafeKey,
     client_secrets: hmac::Key,
 }
@@ -68,6 +72,7 @@ impl Seal {
             ticket: key(master, Purpose::Ticket.label())?,
             state_cookie: key(master, Purpose::StateCookie.label())?,
             last_page: key(master, Purpose::LastPage.label())?,
+            mcp_session: key(master, Purpose::McpSession.label())?,
             at_rest: key(master, Purpose::AtRest.label())?,
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
         })
@@ -79,6 +84,7 @@ impl Seal {
             Purpose::Ticket => &self.ticket,
             Purpose::StateCookie => &self.state_cookie,
             Purpose::LastPage => &self.last_page,
+            Purpose::McpSession => &self.mcp_session,
             Purpose::AtRest => &self.at_rest,
         }
     }

@@ -19,6 +19,7 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::Watch;
+use super::sessions::{Owner, Sessions};
 use super::{Limits, headers, refusal, response};
 use crate::clock::Clock;
 
@@ -48,6 +49,7 @@ impl Pool {
 pub(super) struct Forwarder {
     backend: Uri,
     pool: Pool,
+    sessions: Sessions,
     verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     limits: Limits,
@@ -61,7 +63,13 @@ impl fmt::Debug for Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn new(backend: Uri, verifier: Arc<Verifier>, clock: Arc<dyn Clock>, limits: Limits) -> Result<Self, Reason> {
+    pub(super) fn new(
+        backend: Uri,
+        sessions: Sessions,
+        verifier: Arc<Verifier>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Result<Self, Reason> {
         let authority = backend.authority().ok_or(Reason::UrlInvalid)?;
         if authority.as_str().contains('@') {
             return Err(Reason::UrlInvalid);
@@ -80,7 +88,7 @@ impl Forwarder {
             }
             _ => return Err(Reason::UrlInvalid),
         };
-        Ok(Self { backend, pool, verifier, clock, limits })
+        Ok(Self { backend, pool, sessions, verifier, clock, limits })
     }
 
     /// Sends the request on and gives the cleaned answer. The permit is the proof that it may go.
@@ -91,7 +99,8 @@ impl Forwarder {
             Method::POST => permit.expires().after(self.limits.answer_grace),
             _ => permit.expires(),
         };
-        let request = match self.outbound(&permit, request) {
+        let owner = self.sessions.owner(&permit);
+        let request = match self.outbound(&permit, &owner, request) {
             Ok(request) => request,
             Err((status, reason)) => return refusal::response(status, reason),
         };
@@ -101,12 +110,16 @@ impl Forwarder {
             reason = poll_fn(|cx| watch.poll_ended(cx)) => return refusal::of(&self.verifier.refuse(reason)),
         };
         match answer {
-            Ok(answer) => response::cleaned(answer, watch),
+            Ok(answer) => {
+                let mut answer = response::cleaned(answer, watch);
+                self.sessions.wrap(owner, answer.headers_mut());
+                answer
+            }
             Err(error) => refused_by(&error),
         }
     }
 
-    fn outbound(&self, permit: &Permit, request: Request<Body>) -> Result<Request<Upload>, (StatusCode, Reason)> {
+    fn outbound(&self, permit: &Permit, owner: &Owner, request: Request<Body>) -> Result<Request<Upload>, (StatusCode, Reason)> {
         let (head, body) = request.into_parts();
         let limit = self.limits.request_body;
         if announced_length(&head.headers).is_some_and(|length| length > limit) {
@@ -116,7 +129,9 @@ impl Forwarder {
         if head.headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
             return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, Reason::MediaTypeUnsupported));
         }
-        let headers = headers::for_backend(&head.headers, permit).map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
+        let mut headers = headers::for_backend(&head.headers, permit).map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
+        // Somebody else's session does not exist for this caller; clients answer 404 with a new one.
+        self.sessions.unwrap(owner, &mut headers).ok_or((StatusCode::NOT_FOUND, Reason::SessionUnknown))?;
         // Only POST has a body in MCP. Framing is made anew by the HTTP library from what it read.
         let body = if head.method == Method::POST { body } else { Body::empty() };
         let mut request = Request::new(Limited::new(body, limit));

@@ -13,6 +13,7 @@ mod forward;
 pub(crate) mod headers;
 mod refusal;
 pub(crate) mod response;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,9 @@ use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::clock::Clock;
 use crate::host::{self, only};
+use crate::seal::Seal;
 use forward::Forwarder;
+use sessions::Sessions;
 
 /// What a proxy needs to know.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub(crate) struct ProxyConfig {
     pub(crate) hosts: HostRule,
     /// Which web origins may call.
     pub(crate) origins: OriginRule,
+    /// Seals the names of sessions.
+    pub(crate) seal: Arc<Seal>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Limits; [`Limits::default`] is good.
@@ -92,8 +97,9 @@ impl Proxy {
     /// # Errors
     /// [`Reason::UrlInvalid`] for a backend that is no http(s) URL, [`Reason::Internal`] when the machine's certificates cannot be read.
     pub(crate) fn new(config: ProxyConfig) -> Result<Self, Reason> {
-        let ProxyConfig { resource, backend, verifier, hosts, origins, clock, limits } = config;
-        let forwarder = Forwarder::new(backend, Arc::clone(&verifier), Arc::clone(&clock), limits)?;
+        let ProxyConfig { resource, backend, verifier, hosts, origins, seal, clock, limits } = config;
+        let sessions = Sessions::new(seal, resource.uri.clone());
+        let forwarder = Forwarder::new(backend, sessions, Arc::clone(&verifier), Arc::clone(&clock), limits)?;
         Ok(Self { resource, verifier, hosts, origins, clock, forwarder })
     }
 

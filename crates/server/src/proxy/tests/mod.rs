@@ -2,6 +2,7 @@
 
 mod requests;
 mod responses;
+mod sessions;
 mod streams;
 
 use std::collections::HashSet;
@@ -126,6 +127,7 @@ impl Gate {
             verifier: Arc::new(verifier),
             hosts: origins.host_rule(),
             origins: origins.origin_rule(),
+            seal: Arc::new(crate::seal::Seal::new(&[7; 32]).unwrap()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: Limits { request_body: 1024, recheck: Duration::from_millis(5), ..Limits::default() },
         });

@@ -81,7 +81,6 @@ async fn a_186_a_196_a_204_only_known_headers_pass_and_identity_is_ours() {
     request = request.header("connection", "close, mcp-dropped, x-deputy-subject").header("mcp-dropped", "1");
     let passing = [
         ("accept", "application/json, text/event-stream"),
-        ("mcp-session-id", "s1"),
         ("mcp-protocol-version", "2026-07-28"),
         ("mcp-param-anything", "=?base64?w6Q=?="),
         ("last-event-id", "7"),

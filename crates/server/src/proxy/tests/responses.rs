@@ -128,7 +128,9 @@ fn a_backend_must_be_an_http_url() {
             Arc::new(deputy_guard::NothingRevoked),
         );
         let clock = Arc::new(TestClock(AtomicU64::new(NOW)));
-        Forwarder::new(backend.parse().unwrap(), Arc::new(verifier), clock, Limits::default()).map(|_| ())
+        let seal = Arc::new(crate::seal::Seal::new(&[7; 32]).unwrap());
+        let sessions = Sessions::new(seal, ResourceUri::parse("https://h/mcp").unwrap());
+        Forwarder::new(backend.parse().unwrap(), sessions, Arc::new(verifier), clock, Limits::default()).map(|_| ())
     };
     for backend in ["/mcp", "ftp://h/mcp", "http://user@h/mcp", "h:80"] {
         assert_eq!(forwarder(backend), Err(Reason::UrlInvalid), "{backend}");
