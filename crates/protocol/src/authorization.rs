@@ -94,7 +94,7 @@ fn refuse_request_objects(params: &Params) -> Result<(), Reason> {
 ///
 /// # Errors
 /// [`Reason::StateTooLong`] beyond [`STATE_MAX`](crate::redirect::STATE_MAX) bytes.
-fn client_state(params: &Params) -> Result<Option<ClientState>, Reason> {
+pub fn client_state(params: &Params) -> Result<Option<ClientState>, Reason> {
     params.get("state").map(ClientState::parse).transpose()
 }
 
