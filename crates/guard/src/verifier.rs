@@ -99,7 +99,7 @@ impl Verifier {
     /// # Errors
     /// [`Reason::TokenRevoked`].
     pub fn not_revoked(&self, permit: &Permit) -> Result<(), Reason> {
-        if self.revocations.is_revoked(permit.grant()) { Err(Reason::TokenRevoked) } else { Ok(()) }
+        permit.token.not_revoked(self.revocations.is_revoked(permit.grant()))
     }
 
     /// Demands scopes for one operation.

@@ -110,6 +110,14 @@ impl ValidAccessToken {
         let begins = self.0.nbf.map_or(self.0.iat, |nbf| nbf.max(self.0.iat));
         if begins > now.after(CLOCK_SKEW) { Err(Reason::TokenNotYetValid) } else { Ok(()) }
     }
+
+    /// Whether it still counts, given whether its grant was revoked as far as this process knows (I4).
+    ///
+    /// # Errors
+    /// [`Reason::TokenRevoked`].
+    pub fn not_revoked(&self, revoked: bool) -> Result<(), Reason> {
+        if passes(Guard::RevokedAccess, !revoked) { Ok(()) } else { Err(Reason::TokenRevoked) }
+    }
 }
 
 /// Judges the claims of a token whose signature was verified (RFC 9068 §4, RS-08, RS-17).

@@ -41,7 +41,7 @@ guards! {
     StateCookie, "state_cookie", "The provider's answer counts only in the browser that approved (CON-19, CON-30; GHSA-rww4-4w9c-7733).";
     StateMatch, "state_match", "The provider's answer counts only for the transaction that its state names (CON-19).";
     IdpNonce, "idp_nonce", "An ID token counts only for the sign-in that asked for it (OIDC Core §3.1.3.7).";
-    StateSingleUse, "state_single_use", "A transaction ends once, in at most one grant (A-036). Of the stores, the model's alone can lose this one.";
+    StateSingleUse, "state_single_use", "A transaction ends once, in at most one grant (A-036).";
     LastPage, "last_page", "Where other programs can plant cookies, the code leaves only after a decision on our own last page.";
     TransactionLifetime, "transaction_lifetime", "A transaction that took too long is over (CON-21).";
     RedirectMatch, "redirect_match", "An answer goes only to an address that the client registered (AS-40).";
@@ -54,6 +54,14 @@ guards! {
     TokenResource, "token_resource", "A token is issued for the resource that was granted (AS-82).";
     RefreshClient, "refresh_client", "A refresh token is used by its own client only (A-102).";
     RefreshScope, "refresh_scope", "A refresh never grows the scopes (A-104).";
+    CodeSingleUse, "code_single_use", "A code gives tokens once (I2; A-081).";
+    CodeReplayRevokes, "code_replay_revokes", "A second use of a code ends what the first gave (AS-64).";
+    CodeLifetime, "code_lifetime", "A code ends (A-086).";
+    RefreshRotation, "refresh_rotation", "A refresh token that was replaced is not alive any more (I3; A-097).";
+    RefreshReuseRevokes, "refresh_reuse_revokes", "A late second use of a refresh token ends its family (AS-84).";
+    RefreshLifetime, "refresh_lifetime", "A refresh token that nobody uses ends (AS-87).";
+    RevokedGrant, "revoked_grant", "No code and no refresh token of a revoked grant gives anything (I4; A-108).";
+    RevokedAccess, "revoked_access", "No access token of a revoked grant is taken (I4; A-108).";
     Audience, "audience", "An access token counts for the one resource that it names (A-177; GHSA-5h2m-4q8j-pqpj).";
     AccessLifetime, "access_lifetime", "An access token ends (A-180).";
 }

@@ -1,6 +1,8 @@
 //! The identity provider's answer (CON-19…23, OC-03…07, OC-15, OC-18): from the state cookie to a code for the client.
 
 use axum::response::Response;
+use deputy_protocol::family::Grant;
+use deputy_protocol::hooks::{Guard, passes};
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::{AuthorizationCode, IdpState};
 use deputy_protocol::transaction::{AwaitingIdp, IdpAnswer, NewGrant, SignedIn};
@@ -14,7 +16,7 @@ use crate::error::Failure;
 use crate::gateway::Shared;
 use crate::idp::{SignIn, refusal_of};
 use crate::seal::Purpose;
-use crate::store::{Completed, Completion, Grant};
+use crate::store::{Completed, Completion};
 
 /// `GET /callback`.
 pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {
@@ -43,7 +45,8 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     let answer = awaited(gateway, request, state)?.answered(state, gateway.clock.now())?;
     // Whoever answers must be the one we asked; otherwise nothing of the answer counts, not even its error (OC-05).
     gateway.idp.check_issuer(params.get("iss")).await?;
-    if gateway.store.is_complete(answer.id()).await.map_err(Failure::from)? {
+    let ended = gateway.store.is_complete(answer.id()).await.map_err(Failure::from)?;
+    if !passes(Guard::StateSingleUse, !ended) {
         return Err(Reason::TransactionUsed.into());
     }
     if let Some(error) = params.get("error") {
@@ -72,7 +75,7 @@ fn awaited(gateway: &Shared, request: &Incoming, state: &IdpState) -> Result<Awa
 /// Sends the provider's code to its token endpoint, once per transaction (A-036, OC-15).
 async fn redeem_once(gateway: &Shared, answer: &IdpAnswer, code: &str) -> Result<SignIn, Refusal> {
     let first = gateway.answered.entry(answer.id().clone()).or_insert(()).is_fresh();
-    if !first {
+    if !passes(Guard::StateSingleUse, first) {
         return Err(Reason::TransactionUsed.into());
     }
     let asked = answer.request();
@@ -107,23 +110,7 @@ pub(super) async fn complete(
 }
 
 fn completed(gateway: &Shared, new: NewGrant, idp_tokens: String, code: &AuthorizationCode) -> Completed {
-    let identity = new.admitted.identity();
-    let lifetimes = &gateway.lifetimes;
-    let grant = Grant {
-        id: new.id,
-        subject: identity.subject().id().to_string(),
-        idp: identity.subject().idp().clone(),
-        idp_subject: identity.subject().sub().to_owned(),
-        email: identity.verified_email().map(str::to_owned),
-        name: identity.name().map(str::to_owned),
-        groups: identity.groups().to_vec(),
-        client: new.client,
-        client_name: new.client_name,
-        resource: new.resource,
-        scopes: new.scopes,
-        granted_at: new.granted_at,
-        ends_at: lifetimes.grant_ends(new.granted_at, new.refresh),
-    };
+    let grant = Grant::of(&new, &gateway.lifetimes);
     Completed {
         transaction: new.transaction,
         transaction_ends: new.transaction_ends,
@@ -133,7 +120,7 @@ fn completed(gateway: &Shared, new: NewGrant, idp_tokens: String, code: &Authori
         redirect_uri: new.redirect.uri().clone(),
         challenge: new.challenge,
         refresh: new.refresh,
-        code_ends: new.granted_at.after(lifetimes.code),
+        code_ends: new.granted_at.after(gateway.lifetimes.code),
     }
 }
 

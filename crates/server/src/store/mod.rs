@@ -1,7 +1,8 @@
 //! What survives a request. One trait with the protocol's verbs; every method is one atomic step.
 //!
-//! Single use is decided here and only here, each time by one conditional write whose outcome is an enum (decision 11). Tokens and codes
-//! are never stored, only their digests; what must be read back is sealed.
+//! What a second use means is judged by [`deputy_protocol::family`]; that there is one first use is decided here and only here, each time
+//! by one conditional write whose outcome is an enum (decision 11). Tokens and codes are never stored, only their digests; what must be
+//! read back is sealed.
 
 mod sqlite;
 #[cfg(test)]
@@ -10,13 +11,10 @@ mod tests;
 use std::fmt;
 
 use async_trait::async_trait;
-use deputy_protocol::client::DisplayName;
-use deputy_protocol::family::{CheckedCode, CheckedRefresh, CodeRecord, RefreshRecord};
-use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
+use deputy_protocol::family::{CheckedCode, CheckedRefresh, CodeRecord, Grant, RefreshRecord};
+use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
-use deputy_protocol::resource::ResourceUri;
-use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{AuthorizationCode, Digest, RefreshToken};
 use deputy_protocol::{Reason, Timestamp};
 
@@ -36,37 +34,6 @@ impl std::error::Error for StoreError {}
 
 /// What a store operation gives.
 pub(crate) type StoreResult<T> = Result<T, StoreError>;
-
-/// Who granted what to whom.
-#[derive(Clone, Debug)]
-pub(crate) struct Grant {
-    /// Its id.
-    pub(crate) id: GrantId,
-    /// The subject, as it stands in our tokens.
-    pub(crate) subject: String,
-    /// The provider that vouches for the subject.
-    pub(crate) idp: Issuer,
-    /// The subject's name there.
-    pub(crate) idp_subject: String,
-    /// A verified e-mail address: an attribute, never a key (OC-08).
-    pub(crate) email: Option<String>,
-    /// The person's name.
-    pub(crate) name: Option<String>,
-    /// The person's groups at the time.
-    pub(crate) groups: Vec<String>,
-    /// The client.
-    pub(crate) client: ClientId,
-    /// What it called itself.
-    pub(crate) client_name: DisplayName,
-    /// The resource.
-    pub(crate) resource: ResourceUri,
-    /// The scopes.
-    pub(crate) scopes: Scopes,
-    /// When.
-    pub(crate) granted_at: Timestamp,
-    /// When it ends however often it is refreshed.
-    pub(crate) ends_at: Timestamp,
-}
 
 /// All that one completed sign-in writes, at once.
 #[derive(Debug)]

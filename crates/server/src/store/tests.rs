@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deputy_protocol::client::DisplayName;
+use deputy_protocol::family::Grant;
 use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Verifier;
@@ -16,7 +17,7 @@ use deputy_protocol::{Reason, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::{Completed, Completion, Grant, NewRefresh, Redemption, Rotation, Sqlite, Store as _};
+use super::{Completed, Completion, NewRefresh, Redemption, Rotation, Sqlite, Store as _};
 
 const START: u64 = 1_800_000_000;
 const CODE: u64 = 60;

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deputy_protocol::Reason;
-use deputy_protocol::access_token::AccessTokenClaims;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::RefreshToken;
 
@@ -20,24 +19,8 @@ pub(super) fn mint(
 ) -> Result<TokenResponse, Reason> {
     let grant = redeemed.into_grant();
     let now = gateway.clock.now();
-    let claims = AccessTokenClaims {
-        iss: gateway.issuer.clone(),
-        sub: grant.subject,
-        aud: grant.resource,
-        client_id: grant.client,
-        iat: now,
-        // A token does not outlive its grant.
-        exp: gateway.lifetimes.access_token_ends(now).min(grant.ends_at),
-        nbf: None,
-        jti: URL_SAFE_NO_PAD.encode(gateway.random::<16>()?),
-        scope: scopes.clone(),
-        grant: grant.id,
-        email: grant.email,
-        name: grant.name,
-        client_name: Some(grant.client_name.as_str().to_owned()),
-        idp: Some(grant.idp),
-        idp_sub: Some(grant.idp_subject),
-    };
+    let jti = URL_SAFE_NO_PAD.encode(gateway.random::<16>()?);
+    let claims = grant.access_token(&gateway.issuer, scopes.clone(), &gateway.lifetimes, now, jti);
     let lives = claims.exp.since(now).min(gateway.lifetimes.access_token_promise());
     let token = gateway.keyring.sign(&claims)?;
     Ok(TokenResponse::new(token, lives.as_secs(), refresh, scopes))

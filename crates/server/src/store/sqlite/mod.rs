@@ -9,19 +9,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deputy_protocol::family::{CheckedCode, CheckedRefresh, CodeRecord, RefreshRecord, SecondUse, second_use};
+use deputy_protocol::family::{
+    CheckedCode, CheckedRefresh, CodeRecord, CodeState, CodeUse, Grant, RefreshRecord, RefreshState, RefreshUse,
+};
+use deputy_protocol::hooks::{Guard, passes};
 use deputy_protocol::ids::{ClientId, GrantId, TransactionId};
 use deputy_protocol::secret::{AuthorizationCode, Digest, RefreshToken};
 use deputy_protocol::{Reason, Timestamp};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteQueryResult, SqliteSynchronous,
+};
 use sqlx::{Row as _, SqlSafeStr as _, Sqlite as Db, Transaction};
 
 use super::{
-    Completed, Completion, Grant, NewRefresh, Redeemed, Redemption, Revocation, Rotation, Rows, SealedKey, Store, StoreError,
+    Completed, Completion, NewRefresh, Redeemed, Redemption, Revocation, Rotation, Rows, SealedKey, Store, StoreError,
     StoreResult,
 };
-use rows::{damaged, from_json, parsed, read_grant, sql, time};
+use rows::{damaged, from_json, maybe_time, parsed, read_grant, sql, time};
 
 /// One SQLite file.
 #[derive(Debug)]
@@ -115,6 +120,11 @@ async fn insert_grant(tx: &mut Transaction<'static, Db>, grant: &Grant, idp_toke
     Ok(())
 }
 
+/// A write that repeats what was judged must find it so. In a transaction that excludes all other writers it does.
+fn still_as_judged(written: &SqliteQueryResult) -> StoreResult<()> {
+    if written.rows_affected() == 1 { Ok(()) } else { Err(StoreError("a row changed inside a transaction".to_owned())) }
+}
+
 /// The grant of a code or token inside a running transaction, with whether it was revoked.
 async fn grant_in(tx: &mut Transaction<'static, Db>, id: &str) -> StoreResult<(Grant, bool)> {
     let row = sqlx::query("SELECT * FROM grants WHERE id = ?").bind(id).fetch_one(&mut **tx).await?;
@@ -131,7 +141,7 @@ impl Store for Sqlite {
             .bind(sql(completed.transaction_ends))
             .execute(&mut *tx)
             .await?;
-        if used.rows_affected() == 0 {
+        if !passes(Guard::StateSingleUse, used.rows_affected() == 1) {
             return Ok(Completion::Replay);
         }
         insert_grant(&mut tx, &completed.grant, &completed.idp_tokens).await?;
@@ -179,25 +189,39 @@ impl Store for Sqlite {
     }
 
     async fn redeem_code(&self, code: &CheckedCode, first: Option<&NewRefresh>, now: Timestamp) -> StoreResult<Redemption> {
-        let code = &code.record().digest;
+        let digest = code.record().digest.as_bytes().as_slice();
         let mut tx = self.write().await?;
-        let used =
-            sqlx::query("UPDATE codes SET used_at = ? WHERE digest = ? AND used_at IS NULL AND ends_at > ? RETURNING grant_id")
-                .bind(sql(now))
-                .bind(code.as_bytes().as_slice())
-                .bind(sql(now))
-                .fetch_optional(&mut *tx)
-                .await?;
-        let Some(used) = used else { return refused_code(tx, code, now).await };
-        let (grant, revoked) = grant_in(&mut tx, used.try_get("grant_id")?).await?;
-        if revoked {
-            return Ok(Redemption::Revoked);
+        let row = sqlx::query("SELECT grant_id, used_at, ends_at FROM codes WHERE digest = ?")
+            .bind(digest)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else { return Ok(Redemption::Unknown) };
+        let (grant, revoked) = grant_in(&mut tx, row.try_get("grant_id")?).await?;
+        let used_at = maybe_time(&row, "used_at")?;
+        let state = CodeState { used: used_at.is_some(), ends_at: time(&row, "ends_at")?, revoked };
+        match state.judge(now) {
+            CodeUse::First => {
+                let used = sqlx::query("UPDATE codes SET used_at = ? WHERE digest = ? AND used_at IS ?")
+                    .bind(sql(now))
+                    .bind(digest)
+                    .bind(used_at.map(sql))
+                    .execute(&mut *tx)
+                    .await?;
+                still_as_judged(&used)?;
+                if let Some(first) = first {
+                    insert_refresh(&mut tx, &grant.id, first).await?;
+                }
+                tx.commit().await?;
+                Ok(Redemption::First(Box::new(Redeemed(grant))))
+            }
+            CodeUse::Replay => {
+                revoke_in(&mut tx, &grant.id, Reason::CodeReplayed, now).await?;
+                tx.commit().await?;
+                Ok(Redemption::Replay(grant.id))
+            }
+            CodeUse::Expired => Ok(Redemption::Expired),
+            CodeUse::Revoked => Ok(Redemption::Revoked),
         }
-        if let Some(first) = first {
-            insert_refresh(&mut tx, &grant.id, first).await?;
-        }
-        tx.commit().await?;
-        Ok(Redemption::First(Box::new(Redeemed(grant))))
     }
 
     async fn refresh(&self, token: &Digest<RefreshToken>) -> StoreResult<Option<RefreshRecord>> {
@@ -230,25 +254,40 @@ impl Store for Sqlite {
         grace: Duration,
         now: Timestamp,
     ) -> StoreResult<Rotation> {
-        let token = &token.record().digest;
+        let digest = token.record().digest.as_bytes().as_slice();
         let mut tx = self.write().await?;
-        let rotated = sqlx::query(
-            "UPDATE refresh_tokens SET rotated_at = ?, successor = ? WHERE digest = ? AND rotated_at IS NULL AND ends_at > ? RETURNING grant_id",
-        )
-        .bind(sql(now))
-        .bind(sealed)
-        .bind(token.as_bytes().as_slice())
-        .bind(sql(now))
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(rotated) = rotated else { return rotated_before(tx, token, grace, now).await };
-        let (grant, revoked) = grant_in(&mut tx, rotated.try_get("grant_id")?).await?;
-        if revoked {
-            return Ok(Rotation::Revoked);
+        let row = sqlx::query("SELECT grant_id, rotated_at, successor, ends_at FROM refresh_tokens WHERE digest = ?")
+            .bind(digest)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else { return Ok(Rotation::Unknown) };
+        let (grant, revoked) = grant_in(&mut tx, row.try_get("grant_id")?).await?;
+        let rotated_at = maybe_time(&row, "rotated_at")?;
+        let state = RefreshState { rotated_at, ends_at: time(&row, "ends_at")?, grant_ends_at: grant.ends_at, revoked };
+        match state.judge(grace, now) {
+            RefreshUse::Rotate => {
+                let rotated =
+                    sqlx::query("UPDATE refresh_tokens SET rotated_at = ?, successor = ? WHERE digest = ? AND rotated_at IS ?")
+                        .bind(sql(now))
+                        .bind(sealed)
+                        .bind(digest)
+                        .bind(rotated_at.map(sql))
+                        .execute(&mut *tx)
+                        .await?;
+                still_as_judged(&rotated)?;
+                insert_refresh(&mut tx, &grant.id, successor).await?;
+                tx.commit().await?;
+                Ok(Rotation::Rotated(Box::new(Redeemed(grant))))
+            }
+            RefreshUse::Replay => Ok(Rotation::Replayed(Box::new(Redeemed(grant)), row.try_get("successor")?)),
+            RefreshUse::Reuse => {
+                revoke_in(&mut tx, &grant.id, Reason::RefreshReused, now).await?;
+                tx.commit().await?;
+                Ok(Rotation::Reused(grant.id))
+            }
+            RefreshUse::Expired => Ok(Rotation::Expired),
+            RefreshUse::Revoked => Ok(Rotation::Revoked),
         }
-        insert_refresh(&mut tx, &grant.id, successor).await?;
-        tx.commit().await?;
-        Ok(Rotation::Rotated(Box::new(Redeemed(grant))))
     }
 
     async fn revoke(&self, grant: &GrantId, why: Reason, now: Timestamp) -> StoreResult<bool> {
@@ -321,56 +360,5 @@ impl Store for Sqlite {
             rows.push((table, sqlx::query_scalar(query).fetch_one(&self.pool).await?));
         }
         Ok(rows)
-    }
-}
-
-/// Why a code was not redeemed. A used one ends its grant, in the same transaction.
-async fn refused_code(
-    mut tx: Transaction<'static, Db>,
-    code: &Digest<AuthorizationCode>,
-    now: Timestamp,
-) -> StoreResult<Redemption> {
-    let row = sqlx::query("SELECT grant_id, used_at FROM codes WHERE digest = ?")
-        .bind(code.as_bytes().as_slice())
-        .fetch_optional(&mut *tx)
-        .await?;
-    let Some(row) = row else { return Ok(Redemption::Unknown) };
-    let used: Option<i64> = row.try_get("used_at")?;
-    if used.is_none() {
-        return Ok(Redemption::Expired);
-    }
-    let grant = GrantId::from_stored(row.try_get("grant_id")?);
-    revoke_in(&mut tx, &grant, Reason::CodeReplayed, now).await?;
-    tx.commit().await?;
-    Ok(Redemption::Replay(grant))
-}
-
-/// What it means that a refresh token could not be rotated. A reused one ends its grant, in the same transaction.
-async fn rotated_before(
-    mut tx: Transaction<'static, Db>,
-    token: &Digest<RefreshToken>,
-    grace: Duration,
-    now: Timestamp,
-) -> StoreResult<Rotation> {
-    let row = sqlx::query("SELECT grant_id, rotated_at, successor FROM refresh_tokens WHERE digest = ?")
-        .bind(token.as_bytes().as_slice())
-        .fetch_optional(&mut *tx)
-        .await?;
-    let Some(row) = row else { return Ok(Rotation::Unknown) };
-    let (grant, revoked) = grant_in(&mut tx, row.try_get("grant_id")?).await?;
-    if revoked {
-        return Ok(Rotation::Revoked);
-    }
-    let rotated_at: Option<i64> = row.try_get("rotated_at")?;
-    if rotated_at.is_none() || grant.ends_at <= now {
-        return Ok(Rotation::Expired);
-    }
-    match second_use(time(&row, "rotated_at")?, now, grace) {
-        SecondUse::Replay => Ok(Rotation::Replayed(Box::new(Redeemed(grant)), row.try_get("successor")?)),
-        SecondUse::Reuse => {
-            revoke_in(&mut tx, &grant.id, Reason::RefreshReused, now).await?;
-            tx.commit().await?;
-            Ok(Rotation::Reused(grant.id))
-        }
     }
 }

@@ -2,11 +2,12 @@
 
 use deputy_protocol::Timestamp;
 use deputy_protocol::client::DisplayName;
+use deputy_protocol::family::Grant;
 use deputy_protocol::ids::{ClientId, GrantId, Issuer};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use crate::store::{Grant, StoreError, StoreResult};
+use crate::store::{StoreError, StoreResult};
 
 pub(super) fn damaged(what: &str) -> StoreError {
     StoreError(format!("a stored {what} cannot be read"))
@@ -15,6 +16,12 @@ pub(super) fn damaged(what: &str) -> StoreError {
 /// Seconds as SQLite's integer.
 pub(super) fn sql(time: Timestamp) -> i64 {
     i64::try_from(time.seconds()).unwrap_or(i64::MAX)
+}
+
+/// A time that may be missing.
+pub(super) fn maybe_time(row: &SqliteRow, column: &str) -> StoreResult<Option<Timestamp>> {
+    let seconds: Option<i64> = row.try_get(column)?;
+    Ok(seconds.map(|seconds| Timestamp::from_seconds(u64::try_from(seconds).unwrap_or_default())))
 }
 
 pub(super) fn time(row: &SqliteRow, column: &str) -> StoreResult<Timestamp> {
