@@ -46,7 +46,7 @@ guards! {
     TransactionLifetime, "transaction_lifetime", "A transaction that took too long is over (CON-21).";
     RedirectMatch, "redirect_match", "An answer goes only to an address that the client registered (AS-40).";
     AuthorizedResource, "authorized_resource", "Only resources of ours can be asked for (AS-60).";
-    AccessRules, "access_rules", "Only whom the rules admit gets in (A-141), at each refresh again.";
+    AccessRules, "access_rules", "Only whom the rules admit gets in (A-141), at each token again (R32).";
     // Codes and tokens
     CodeClient, "code_client", "A code is redeemed by its own client only (A-084).";
     CodeRedirect, "code_redirect", "A code is redeemed for the redirect URI that it was sent to (A-058).";
@@ -62,6 +62,7 @@ guards! {
     RefreshLifetime, "refresh_lifetime", "A refresh token that nobody uses ends (AS-87).";
     RevokedGrant, "revoked_grant", "No code and no refresh token of a revoked grant gives anything (I4; A-108).";
     RevokedAccess, "revoked_access", "No access token of a revoked grant is taken (I4; A-108).";
+    RevokeClient, "revoke_client", "A token is revoked by its own client only (A-108).";
     Audience, "audience", "An access token counts for the one resource that it names (A-177; GHSA-5h2m-4q8j-pqpj).";
     AccessLifetime, "access_lifetime", "An access token ends (A-180).";
 }

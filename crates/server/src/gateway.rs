@@ -9,7 +9,7 @@ use axum::Router;
 use deputy_fetch::Client as FetchClient;
 use deputy_guard::Verifier;
 use deputy_protocol::access::Rules;
-use deputy_protocol::family::Lifetimes;
+use deputy_protocol::family::{Lifetimes, Policy};
 use deputy_protocol::metadata::{AuthorizationServer, ProtectedResourceMetadata};
 use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::web::{HostRule, Origins};
@@ -262,6 +262,11 @@ async fn sweep(shared: std::sync::Weak<Shared>) {
 }
 
 impl Shared {
+    /// What is allowed today.
+    pub(crate) fn policy(&self) -> Policy<'_> {
+        Policy { rules: &self.rules, catalog: &self.catalog }
+    }
+
     /// Random bytes, as endpoints need them.
     pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Reason> {
         random::bytes()

@@ -7,6 +7,7 @@ use axum::response::Response;
 use deputy_guard::jws;
 use deputy_protocol::access_token::{ACCESS_TOKEN_TYPE, AccessTokenClaims};
 use deputy_protocol::client::Client;
+use deputy_protocol::family::may_revoke;
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::RefreshToken;
 use deputy_protocol::{GrantId, Reason};
@@ -37,14 +38,14 @@ async fn grant_of(gateway: &Shared, client: &Client, params: &Params) -> Result<
     let token = params.require("token")?;
     if let Some(token) = RefreshToken::presented(token) {
         let record = gateway.store.refresh(&token.digest()).await?;
-        return Ok(record.filter(|record| record.client == client.id).map(|record| record.grant));
+        return Ok(record.filter(|record| may_revoke(&client.id, &record.grant.client)).map(|record| record.grant.id));
     }
     let keys = gateway.keyring.public().load();
     let Ok(claims) = jws::verify_typed::<AccessTokenClaims>(token, &keys, &[Algorithm::ES256], ACCESS_TOKEN_TYPE) else {
         return Ok(None);
     };
     let claims = claims.into_inner();
-    Ok((claims.client_id == client.id).then_some(claims.grant))
+    Ok(may_revoke(&client.id, &claims.client_id).then_some(claims.grant))
 }
 
 /// Revokes a grant durably, then at once in this process; others follow the feed.

@@ -1,13 +1,17 @@
 //! The form of `/token`, held against the records of a code and of a refresh token.
 
-use deputy_protocol::family::{CodeRecord, RefreshRecord};
+use std::time::Duration;
+
+use deputy_protocol::access::Rules;
+use deputy_protocol::client::DisplayName;
+use deputy_protocol::family::{CodeRecord, Grant, Policy, RefreshRecord};
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
-use deputy_protocol::resource::ResourceUri;
+use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{AuthorizationCode, RefreshToken};
-use deputy_protocol::{ClientId, GrantId};
+use deputy_protocol::{ClientId, GrantId, Issuer};
 
 use super::{NOW, authorize};
 
@@ -31,19 +35,44 @@ fn same_resource(params: &Params) {
     }
 }
 
+fn grant() -> Grant {
+    Grant {
+        id: GrantId::new([1; 16]),
+        subject: "u_1".to_owned(),
+        idp: Issuer::parse("https://idp.test").unwrap(),
+        idp_subject: "alice".to_owned(),
+        email: None,
+        name: None,
+        groups: Vec::new(),
+        client: ClientId::parse("c").unwrap(),
+        client_name: DisplayName::clean("Test"),
+        resource: ResourceUri::parse(RESOURCE).unwrap(),
+        scopes: Scopes::parse("read write").unwrap(),
+        granted_at: NOW,
+        ends_at: NOW.after(Duration::from_secs(1000)),
+    }
+}
+
+fn deployment() -> (Rules, Catalog) {
+    let resource = ProtectedResource {
+        uri: ResourceUri::parse(RESOURCE).unwrap(),
+        path: "/mcp".to_owned(),
+        name: "Test".to_owned(),
+        scopes: Scopes::parse("read write").unwrap(),
+    };
+    (Rules::parse(&["*"]).unwrap(), Catalog::new(vec![resource]))
+}
+
 fn code(client: &ClientId, params: &Params) {
     let record = CodeRecord {
         digest: AuthorizationCode::new(&[1; 32]).digest(),
-        grant: GrantId::new([1; 16]),
-        client: ClientId::parse("c").unwrap(),
+        grant: grant(),
         redirect_uri: RedirectUri::parse("https://app.test/cb").unwrap(),
         challenge: Challenge::parse(Some(CHALLENGE), Some("S256")).unwrap(),
-        resource: ResourceUri::parse(RESOURCE).unwrap(),
-        scopes: Scopes::parse("read write").unwrap(),
         refresh: true,
-        granted_at: NOW,
     };
-    if record.check(client, params).is_ok() {
+    let (rules, catalog) = deployment();
+    if record.check(client, params, Policy { rules: &rules, catalog: &catalog }).is_ok() {
         assert_eq!(client.as_str(), "c");
         assert_eq!(params.get("code_verifier"), Some(VERIFIER), "another verifier fits the challenge");
         assert!(params.get("redirect_uri").is_none_or(|uri| uri == "https://app.test/cb"));
@@ -52,22 +81,13 @@ fn code(client: &ClientId, params: &Params) {
 }
 
 fn refresh(client: &ClientId, params: &Params) {
-    let record = RefreshRecord {
-        digest: RefreshToken::new(&[1; 32]).digest(),
-        grant: GrantId::new([1; 16]),
-        client: ClientId::parse("c").unwrap(),
-        resource: ResourceUri::parse(RESOURCE).unwrap(),
-        scopes: Scopes::parse("read write").unwrap(),
-        granted_at: NOW,
-        idp_subject: "alice".to_owned(),
-        email: None,
-        groups: Vec::new(),
-    };
-    let Ok(checked) = record.check(client, params) else { return };
+    let record = RefreshRecord { digest: RefreshToken::new(&[1; 32]).digest(), grant: grant() };
+    let (rules, catalog) = deployment();
+    let Ok(checked) = record.check(client, params, Policy { rules: &rules, catalog: &catalog }) else { return };
     let scopes = checked.scopes();
     assert_eq!(client.as_str(), "c");
     same_resource(params);
-    assert!(!scopes.is_empty() && checked.record().scopes.covers(scopes));
+    assert!(!scopes.is_empty() && checked.record().grant.scopes.covers(scopes));
     let asked: Vec<&str> =
         params.get("scope").unwrap_or_default().split(' ').filter(|s| !matches!(*s, "" | "offline_access")).collect();
     for scope in &asked {

@@ -1,14 +1,12 @@
 //! Authorization codes: what they are bound to, and what a use of one means.
 
-use super::granted_resource;
+use super::{Grant, Policy, granted_resource};
 use crate::error::Reason;
 use crate::hooks::{Guard, passes, removed};
-use crate::ids::{ClientId, GrantId};
+use crate::ids::ClientId;
 use crate::params::Params;
 use crate::pkce::{Challenge, Verifier};
 use crate::redirect::RedirectUri;
-use crate::resource::ResourceUri;
-use crate::scope::Scopes;
 use crate::secret::{AuthorizationCode, Digest};
 use crate::time::Timestamp;
 
@@ -17,32 +15,25 @@ use crate::time::Timestamp;
 pub struct CodeRecord {
     /// The code's digest.
     pub digest: Digest<AuthorizationCode>,
-    /// The grant that it stands for.
-    pub grant: GrantId,
-    /// Who may redeem it.
-    pub client: ClientId,
+    /// The grant that it stands for; its client may redeem it.
+    pub grant: Grant,
     /// Where it was sent.
     pub redirect_uri: RedirectUri,
     /// What the client must prove.
     pub challenge: Challenge,
-    /// The resource that was granted.
-    pub resource: ResourceUri,
-    /// The scopes that were granted.
-    pub scopes: Scopes,
     /// Whether a refresh token comes with it.
     pub refresh: bool,
-    /// When the person granted it.
-    pub granted_at: Timestamp,
 }
 
 impl CodeRecord {
-    /// Checks everything that a token request must agree with, without consuming the code. Without the proof no store redeems it.
+    /// Checks everything that a token request must agree with, without consuming the code, and whether the grant would be made today.
+    /// Without the proof no store redeems it.
     ///
     /// # Errors
     /// [`Reason::CodeOtherClient`], [`Reason::CodeRedirectDiffers`] (A-058; omission is OAuth 2.1), [`Reason::VerifierMissing`]
-    /// and [`Reason::VerifierMismatch`], [`Reason::ResourceNotGranted`] (AS-82).
-    pub fn check(self, client: &ClientId, params: &Params) -> Result<CheckedCode, Reason> {
-        if !passes(Guard::CodeClient, self.client == *client) {
+    /// and [`Reason::VerifierMismatch`], [`Reason::ResourceNotGranted`] (AS-82), and those of [`Policy`].
+    pub fn check(mut self, client: &ClientId, params: &Params, today: Policy<'_>) -> Result<CheckedCode, Reason> {
+        if !passes(Guard::CodeClient, self.grant.client == *client) {
             return Err(Reason::CodeOtherClient);
         }
         let same_redirect = params.get("redirect_uri").is_none_or(|sent| sent == self.redirect_uri.as_str());
@@ -54,7 +45,8 @@ impl CodeRecord {
         if !passes(Guard::Pkce, verified.is_ok()) {
             verified?;
         }
-        granted_resource(&self.resource, params)?;
+        granted_resource(&self.grant.resource, params)?;
+        self.grant.scopes = today.still_grants(&self.grant)?;
         Ok(CheckedCode(self))
     }
 }
@@ -112,25 +104,21 @@ impl CodeState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::samples::{grant, policy};
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-    fn code() -> CodeRecord {
-        CodeRecord {
+    fn check_code(client: &str, form: &str) -> Result<(), Reason> {
+        let code = CodeRecord {
             digest: AuthorizationCode::new(&[1; 32]).digest(),
-            grant: GrantId::new([1; 16]),
-            client: ClientId::parse("a").unwrap(),
+            grant: grant(),
             redirect_uri: RedirectUri::parse("http://localhost:5/cb").unwrap(),
             challenge: Verifier::parse(VERIFIER).unwrap().challenge(),
-            resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),
-            scopes: Scopes::parse("a b").unwrap(),
             refresh: true,
-            granted_at: Timestamp::from_seconds(0),
-        }
-    }
-
-    fn check_code(client: &str, form: &str) -> Result<(), Reason> {
-        code().check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap()).map(drop)
+        };
+        let (rules, catalog) = policy("*");
+        let (client, params) = (ClientId::parse(client).unwrap(), Params::parse(form.as_bytes()).unwrap());
+        code.check(&client, &params, Policy { rules: &rules, catalog: &catalog }).map(drop)
     }
 
     #[test]

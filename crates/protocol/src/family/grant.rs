@@ -1,10 +1,12 @@
 //! A grant: who allowed which client what. Its tokens are its family.
 
+use crate::access::{Known, Rules};
 use crate::access_token::AccessTokenClaims;
 use crate::client::DisplayName;
+use crate::error::Reason;
 use crate::family::Lifetimes;
 use crate::ids::{ClientId, GrantId, Issuer};
-use crate::resource::ResourceUri;
+use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
 use crate::time::Timestamp;
 use crate::transaction::NewGrant;
@@ -89,5 +91,62 @@ impl Grant {
             idp: Some(self.idp),
             idp_sub: Some(self.idp_subject),
         }
+    }
+}
+
+/// What the deployment allows today.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// Who may come in.
+    pub rules: &'a Rules,
+    /// What there is.
+    pub catalog: &'a Catalog,
+}
+
+impl Policy<'_> {
+    /// Whether a grant would be made today: the rules still admit the person, the resource is still there, and of the scopes what still
+    /// exists remains. A changed configuration reaches everybody within one access-token lifetime (R32).
+    ///
+    /// # Errors
+    /// [`Reason::AccessEnded`], [`Reason::ResourceNotGranted`].
+    pub fn still_grants(&self, grant: &Grant) -> Result<Scopes, Reason> {
+        let known = Known { sub: &grant.idp_subject, email: grant.email.as_deref(), groups: &grant.groups };
+        self.rules.still_admit(&known).map_err(|_| Reason::AccessEnded)?;
+        let resource = self.catalog.by_uri(&grant.resource).ok_or(Reason::ResourceNotGranted)?;
+        resource.scopes.ceiling(Some(&grant.scopes)).map_err(|_| Reason::AccessEnded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::samples::{grant, policy};
+
+    #[test]
+    fn r32_a_grant_is_judged_by_the_rules_and_resources_of_today() {
+        let judge = |allowed: &str, edit: fn(&mut Grant)| {
+            let (rules, catalog) = policy(allowed);
+            let mut grant = grant();
+            edit(&mut grant);
+            Policy { rules: &rules, catalog: &catalog }.still_grants(&grant).map(|scopes| scopes.to_string())
+        };
+        assert_eq!(judge("*", |_| ()).unwrap(), "a b");
+        assert_eq!(judge("subject:alice", |_| ()).unwrap(), "a b");
+        assert_eq!(judge("subject:bob", |_| ()), Err(Reason::AccessEnded));
+        assert_eq!(judge("group:staff", |grant| grant.groups = vec!["staff".to_owned()]).unwrap(), "a b");
+        assert_eq!(judge("*", |grant| grant.scopes = Scopes::parse("a gone").unwrap()).unwrap(), "a");
+        assert_eq!(judge("*", |grant| grant.scopes = Scopes::parse("gone").unwrap()), Err(Reason::AccessEnded));
+        let elsewhere = |grant: &mut Grant| grant.resource = ResourceUri::parse("https://mcp.test/gone").unwrap();
+        assert_eq!(judge("*", elsewhere), Err(Reason::ResourceNotGranted));
+    }
+
+    #[test]
+    fn a_106_an_access_token_ends_with_its_grant() {
+        let (issuer, lifetimes) = (Issuer::parse("https://mcp.test").unwrap(), Lifetimes::default());
+        let ends = |now: u64| {
+            let now = Timestamp::from_seconds(now);
+            grant().access_token(&issuer, Scopes::parse("a").unwrap(), &lifetimes, now, "j".to_owned()).exp.seconds()
+        };
+        assert_eq!((ends(0), ends(699), ends(700), ends(900)), (300, 999, 1000, 1000));
     }
 }

@@ -9,17 +9,20 @@
 mod code;
 mod grant;
 mod refresh;
+#[cfg(test)]
+mod samples;
 
 use std::time::Duration;
 
 use crate::error::Reason;
 use crate::hooks::{Guard, passes};
+use crate::ids::ClientId;
 use crate::params::Params;
 use crate::resource::ResourceUri;
 use crate::time::Timestamp;
 
 pub use code::{CheckedCode, CodeRecord, CodeState, CodeUse};
-pub use grant::Grant;
+pub use grant::{Grant, Policy};
 pub use refresh::{CheckedRefresh, RefreshRecord, RefreshState, RefreshUse, SecondUse, second_use};
 
 /// How long things live. See [`Lifetimes::default`] for the defaults.
@@ -83,6 +86,12 @@ impl Lifetimes {
 fn granted_resource(granted: &ResourceUri, params: &Params) -> Result<(), Reason> {
     let same = |raw: &String| ResourceUri::parse(raw).is_ok_and(|resource| resource == *granted);
     if passes(Guard::TokenResource, params.resources().iter().all(same)) { Ok(()) } else { Err(Reason::ResourceNotGranted) }
+}
+
+/// Whether a client may revoke a token that was issued to `owner`: its own only (RFC 7009 §2.1; A-108).
+#[must_use]
+pub fn may_revoke(client: &ClientId, owner: &ClientId) -> bool {
+    passes(Guard::RevokeClient, client == owner)
 }
 
 #[cfg(test)]

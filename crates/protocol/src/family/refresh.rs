@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::granted_resource;
-use crate::access::{Known, Rules};
+use super::{Grant, Policy, granted_resource};
 use crate::error::Reason;
 use crate::hooks::{Guard, passes, removed};
-use crate::ids::{ClientId, GrantId};
+use crate::ids::ClientId;
 use crate::params::Params;
-use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
 use crate::secret::{Digest, RefreshToken};
 use crate::time::Timestamp;
@@ -18,53 +16,27 @@ use crate::time::Timestamp;
 pub struct RefreshRecord {
     /// The token's digest.
     pub digest: Digest<RefreshToken>,
-    /// The grant.
-    pub grant: GrantId,
-    /// Who may use the token.
-    pub client: ClientId,
-    /// The resource that was granted.
-    pub resource: ResourceUri,
-    /// The scopes that were granted.
-    pub scopes: Scopes,
-    /// When the person granted them.
-    pub granted_at: Timestamp,
-    /// The provider's own name for the person.
-    pub idp_subject: String,
-    /// The person's verified e-mail address, as of the sign-in.
-    pub email: Option<String>,
-    /// The person's groups, as of the sign-in.
-    pub groups: Vec<String>,
+    /// The grant; its client may use the token.
+    pub grant: Grant,
 }
 
 impl RefreshRecord {
-    /// Whether the grant would be made today: the rules still admit the person, the resource is still there, and of the scopes what still
-    /// exists remains. Configuration changes reach everybody within one access-token lifetime (R32).
-    ///
-    /// # Errors
-    /// [`Reason::AccessEnded`], [`Reason::ResourceNotGranted`].
-    pub fn still_granted(mut self, rules: &Rules, catalog: &Catalog) -> Result<Self, Reason> {
-        let known = Known { sub: &self.idp_subject, email: self.email.as_deref(), groups: &self.groups };
-        rules.still_admit(&known).map_err(|_| Reason::AccessEnded)?;
-        let resource = catalog.by_uri(&self.resource).ok_or(Reason::ResourceNotGranted)?;
-        self.scopes = resource.scopes.ceiling(Some(&self.scopes)).map_err(|_| Reason::AccessEnded)?;
-        Ok(self)
-    }
-
     /// Checks a refresh request without consuming the token, and gives the scopes of the new access token: what was asked, at most what
-    /// was granted, all of it when nothing was asked. A narrow access token does not narrow the grant.
+    /// is granted, all of it when nothing was asked. A narrow access token does not narrow the grant.
     ///
     /// # Errors
     /// [`Reason::RefreshOtherClient`], [`Reason::ResourceNotGranted`], [`Reason::ScopeMalformed`], [`Reason::ScopeNotGranted`]
-    ///
-    pub fn check(self, client: &ClientId, params: &Params) -> Result<CheckedRefresh, Reason> {
-        if !passes(Guard::RefreshClient, self.client == *client) {
+    /// and those of [`Policy`].
+    pub fn check(mut self, client: &ClientId, params: &Params, today: Policy<'_>) -> Result<CheckedRefresh, Reason> {
+        if !passes(Guard::RefreshClient, self.grant.client == *client) {
             return Err(Reason::RefreshOtherClient);
         }
-        granted_resource(&self.resource, params)?;
+        granted_resource(&self.grant.resource, params)?;
+        self.grant.scopes = today.still_grants(&self.grant)?;
         // Some clients repeat `offline_access` with every request; it asks for no access.
         let asked = params.get("scope").map(Scopes::parse).transpose()?.map(|asked| asked.without_offline_access());
-        let scopes = asked.filter(|asked| !asked.is_empty()).unwrap_or_else(|| self.scopes.clone());
-        if passes(Guard::RefreshScope, self.scopes.covers(&scopes)) {
+        let scopes = asked.filter(|asked| !asked.is_empty()).unwrap_or_else(|| self.grant.scopes.clone());
+        if passes(Guard::RefreshScope, self.grant.scopes.covers(&scopes)) {
             Ok(CheckedRefresh { record: self, scopes })
         } else {
             Err(Reason::ScopeNotGranted)
@@ -161,22 +133,15 @@ pub fn second_use(rotated_at: Timestamp, now: Timestamp, grace: Duration) -> Sec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::samples::{grant, policy};
 
     #[test]
     fn a_102_a_104_a_105_refresh_never_grows() {
-        let record = RefreshRecord {
-            digest: RefreshToken::new(&[1; 32]).digest(),
-            grant: GrantId::new([1; 16]),
-            client: ClientId::parse("a").unwrap(),
-            resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),
-            scopes: Scopes::parse("a b").unwrap(),
-            granted_at: Timestamp::from_seconds(0),
-            idp_subject: "alice".to_owned(),
-            email: None,
-            groups: Vec::new(),
-        };
+        let record = RefreshRecord { digest: RefreshToken::new(&[1; 32]).digest(), grant: grant() };
+        let (rules, catalog) = policy("*");
         let check = |client: &str, form: &str| {
-            let checked = record.clone().check(&ClientId::parse(client).unwrap(), &Params::parse(form.as_bytes()).unwrap());
+            let (client, params) = (ClientId::parse(client).unwrap(), Params::parse(form.as_bytes()).unwrap());
+            let checked = record.clone().check(&client, &params, Policy { rules: &rules, catalog: &catalog });
             checked.map(|checked| checked.scopes().to_string())
         };
         assert_eq!(check("a", "").unwrap(), "a b");

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use deputy_protocol::access::Rules;
 use deputy_protocol::client::DisplayName;
-use deputy_protocol::family::Grant;
+use deputy_protocol::family::{Grant, Policy};
 use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::redirect::RedirectUri;
-use deputy_protocol::resource::ResourceUri;
+use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{AuthorizationCode, RefreshToken};
 use deputy_protocol::{Reason, Timestamp};
@@ -174,6 +175,16 @@ fn client() -> ClientId {
     ClientId::parse("c").unwrap()
 }
 
+fn deployment() -> (Rules, Catalog) {
+    let resource = ProtectedResource {
+        uri: ResourceUri::parse("https://mcp.test/mcp").unwrap(),
+        path: "/mcp".to_owned(),
+        name: "Test".to_owned(),
+        scopes: Scopes::parse("read").unwrap(),
+    };
+    (Rules::parse(&["*"]).unwrap(), Catalog::new(vec![resource]))
+}
+
 fn completed(grant: u8) -> Completed {
     let start = Timestamp::from_seconds(START);
     Completed {
@@ -219,7 +230,9 @@ async fn redeem(store: &Sqlite, model: &Model, grant: u8) -> Said {
     let first = NewRefresh { digest: token(next).digest(), ends_at };
     let Some(record) = store.code(&code(grant).digest()).await.unwrap() else { return Said::Unknown };
     let form = format!("code_verifier={}", Verifier::new(&[grant; 32]).expose());
-    let checked = record.check(&client(), &Params::parse(form.as_bytes()).unwrap()).unwrap();
+    let (rules, catalog) = deployment();
+    let today = Policy { rules: &rules, catalog: &catalog };
+    let checked = record.check(&client(), &Params::parse(form.as_bytes()).unwrap(), today).unwrap();
     match store.redeem_code(&checked, Some(&first), Timestamp::from_seconds(model.now)).await.unwrap() {
         Redemption::First(redeemed) => {
             assert_eq!(redeemed.into_grant().id, grant_id(grant));
@@ -243,7 +256,8 @@ async fn rotate(store: &Sqlite, model: &Model, at: usize) -> Said {
     let (sealed, grace) = ([u8::try_from(next).unwrap()], Duration::from_secs(GRACE));
     let now = Timestamp::from_seconds(model.now);
     let Some(record) = store.refresh(&token(at).digest()).await.unwrap() else { return Said::Unknown };
-    let checked = record.check(&client(), &Params::parse(b"").unwrap()).unwrap();
+    let (rules, catalog) = deployment();
+    let checked = record.check(&client(), &Params::parse(b"").unwrap(), Policy { rules: &rules, catalog: &catalog }).unwrap();
     match store.rotate(&checked, &successor, &sealed, grace, now).await.unwrap() {
         Rotation::Rotated(redeemed) => {
             assert_eq!(redeemed.into_grant().id, grant_id(model.tokens[at].grant));

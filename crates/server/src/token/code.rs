@@ -14,17 +14,17 @@ use crate::store::{NewRefresh, Redemption};
 pub(super) async fn redeem(gateway: &Shared, client: &Client, params: &Params) -> Result<TokenResponse, Failure> {
     let code = AuthorizationCode::presented(params.require("code")?).ok_or(Reason::CodeUnknown)?;
     let record = gateway.store.code(&code.digest()).await?.ok_or(Reason::CodeUnknown)?;
-    let checked = record.check(&client.id, params)?;
+    let checked = record.check(&client.id, params, gateway.policy())?;
     let record = checked.record();
 
     let now = gateway.clock.now();
     let refresh = if record.refresh { Some(RefreshToken::new(&gateway.random()?)) } else { None };
-    let ends_at = gateway.lifetimes.refresh_ends(record.granted_at, now);
+    let ends_at = gateway.lifetimes.refresh_ends(record.grant.granted_at, now);
     let first = refresh.as_ref().map(|token| NewRefresh { digest: token.digest(), ends_at });
     match gateway.store.redeem_code(&checked, first.as_ref(), now).await? {
         Redemption::First(redeemed) => {
-            tracing::info!(target: "deputy::event", event = "tokens_issued", grant = %record.grant);
-            Ok(mint::mint(gateway, *redeemed, record.scopes.clone(), refresh.as_ref())?)
+            tracing::info!(target: "deputy::event", event = "tokens_issued", grant = %record.grant.id);
+            Ok(mint::mint(gateway, *redeemed, record.grant.scopes.clone(), refresh.as_ref())?)
         }
         Redemption::Replay(grant) => {
             gateway.revoked.add(grant);

@@ -19,20 +19,20 @@ pub(super) async fn rotate(gateway: &Shared, client: &Client, params: &Params) -
     }
     let token = RefreshToken::presented(params.require("refresh_token")?).ok_or(Reason::RefreshUnknown)?;
     let record = gateway.store.refresh(&token.digest()).await?.ok_or(Reason::RefreshUnknown)?;
-    let checked = record.still_granted(&gateway.rules, &gateway.catalog)?.check(&client.id, params)?;
+    let checked = record.check(&client.id, params, gateway.policy())?;
     let record = checked.record();
 
     let now = gateway.clock.now();
     let successor = RefreshToken::new(&gateway.random()?);
     let sealed = seal_successor(&token, &successor)?;
-    let new = NewRefresh { digest: successor.digest(), ends_at: gateway.lifetimes.refresh_ends(record.granted_at, now) };
+    let new = NewRefresh { digest: successor.digest(), ends_at: gateway.lifetimes.refresh_ends(record.grant.granted_at, now) };
     let grace = gateway.lifetimes.refresh_grace;
     match gateway.store.rotate(&checked, &new, &sealed, grace, now).await? {
         Rotation::Rotated(redeemed) => Ok(mint::mint(gateway, *redeemed, checked.scopes().clone(), Some(&successor))?),
         Rotation::Replayed(redeemed, sealed) => {
             let successor =
                 open_successor(&token, sealed).ok_or_else(|| Failure::internal("a stored successor does not open"))?;
-            tracing::info!(target: "deputy::event", event = "refresh_replayed", grant = %record.grant);
+            tracing::info!(target: "deputy::event", event = "refresh_replayed", grant = %record.grant.id);
             Ok(mint::mint(gateway, *redeemed, checked.scopes().clone(), Some(&successor))?)
         }
         Rotation::Reused(grant) => {

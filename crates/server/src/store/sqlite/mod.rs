@@ -13,7 +13,7 @@ use deputy_protocol::family::{
     CheckedCode, CheckedRefresh, CodeRecord, CodeState, CodeUse, Grant, RefreshRecord, RefreshState, RefreshUse,
 };
 use deputy_protocol::hooks::{Guard, passes};
-use deputy_protocol::ids::{ClientId, GrantId, TransactionId};
+use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::secret::{AuthorizationCode, Digest, RefreshToken};
 use deputy_protocol::{Reason, Timestamp};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -168,8 +168,7 @@ impl Store for Sqlite {
 
     async fn code(&self, code: &Digest<AuthorizationCode>) -> StoreResult<Option<CodeRecord>> {
         let row = sqlx::query(
-            "SELECT c.grant_id, c.redirect_uri, c.challenge, c.refresh, g.client, g.resource, g.scopes, g.granted_at \
-             FROM codes c JOIN grants g ON g.id = c.grant_id WHERE c.digest = ?",
+            "SELECT c.redirect_uri, c.challenge, c.refresh, g.* FROM codes c JOIN grants g ON g.id = c.grant_id WHERE c.digest = ?",
         )
         .bind(code.as_bytes().as_slice())
         .fetch_optional(&self.pool)
@@ -177,14 +176,10 @@ impl Store for Sqlite {
         let Some(row) = row else { return Ok(None) };
         Ok(Some(CodeRecord {
             digest: code.clone(),
-            grant: GrantId::from_stored(row.try_get("grant_id")?),
-            client: parsed(&row, "client", ClientId::parse)?,
+            grant: read_grant(&row)?,
             redirect_uri: parsed(&row, "redirect_uri", from_json)?,
             challenge: parsed(&row, "challenge", from_json)?,
-            resource: parsed(&row, "resource", from_json)?,
-            scopes: parsed(&row, "scopes", from_json)?,
             refresh: row.try_get("refresh")?,
-            granted_at: time(&row, "granted_at")?,
         }))
     }
 
@@ -225,25 +220,12 @@ impl Store for Sqlite {
     }
 
     async fn refresh(&self, token: &Digest<RefreshToken>) -> StoreResult<Option<RefreshRecord>> {
-        let row = sqlx::query(
-            "SELECT g.id, g.client, g.resource, g.scopes, g.granted_at, g.idp_subject, g.email, g.groups \
-             FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.digest = ?",
-        )
-        .bind(token.as_bytes().as_slice())
-        .fetch_optional(&self.pool)
-        .await?;
+        let row = sqlx::query("SELECT g.* FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.digest = ?")
+            .bind(token.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
         let Some(row) = row else { return Ok(None) };
-        Ok(Some(RefreshRecord {
-            digest: token.clone(),
-            grant: GrantId::from_stored(row.try_get("id")?),
-            client: parsed(&row, "client", ClientId::parse)?,
-            resource: parsed(&row, "resource", from_json)?,
-            scopes: parsed(&row, "scopes", from_json)?,
-            granted_at: time(&row, "granted_at")?,
-            idp_subject: row.try_get("idp_subject")?,
-            email: row.try_get("email")?,
-            groups: parsed(&row, "groups", |text| serde_json::from_str(text))?,
-        }))
+        Ok(Some(RefreshRecord { digest: token.clone(), grant: read_grant(&row)? }))
     }
 
     async fn rotate(
