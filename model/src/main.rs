@@ -1,8 +1,9 @@
-//! The model checker: every interleaving of the sign-in, played with the functions that serve production.
+//! The model checker: every interleaving of a sign-in and of what follows it, played with the functions that serve production.
 //!
 //! What this crate guarantees:
-//! - A step calls `deputy-protocol`, never a copy of its rules: requests are parsed, tickets judged, ID tokens checked and transactions moved
-//!   by the code that the server runs. Only browsers, people, the provider and the one conditional write of the store are modelled.
+//! - A step calls `deputy-protocol`, never a copy of its rules: requests are parsed, tickets judged, ID tokens checked, transactions moved,
+//!   codes and refresh tokens judged by the code that the server runs. Only browsers, people, the provider and the rows of the store are
+//!   modelled.
 //! - The search is exhaustive up to the printed bound, and without a guard it must find an attack.
 //!
 //! `scripts/model` searches every bounded world with all guards in place, then without each guard.
@@ -12,69 +13,57 @@
 mod people;
 mod search;
 mod sign_in;
+mod stories;
+mod tokens;
+mod worlds;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::search::{Found, search};
-use crate::sign_in::{Bounds, SignIn};
-use deputy_protocol::hooks::{Guard, remove};
+use crate::worlds::{MUTANTS, Report, WORLDS};
+use deputy_protocol::hooks::remove;
 
-/// Guards that are taken out together, and the world in which that must be noticed. More than one where each alone is enough.
-const MUTANTS: &[(&[Guard], bool, bool)] = &[
-    (&[Guard::ConsentPage], false, false),
-    (&[Guard::OwnershipCookie, Guard::OwnPage], false, false),
-    (&[Guard::StateCookie], false, false),
-    (&[Guard::StateMatch, Guard::IdpNonce], false, true),
-    (&[Guard::StateSingleUse], false, false),
-    (&[Guard::RedirectMatch], false, false),
-    (&[Guard::TransactionLifetime], false, false),
-    (&[Guard::LastPage], true, false),
-    (&[Guard::OwnPage], true, false),
-];
-
-fn bounds(full: bool, loopback: bool, provider_ignores_pkce: bool, mutant: bool) -> Bounds {
-    // On loopback the attacker's cookies multiply the states by forty: three of each take hours there.
-    let size = if full && !loopback { 3 } else { 2 };
-    Bounds { transactions: size, answers: size, loopback, mutant, provider_ignores_pkce }
-}
-
-fn say(name: &str, found: &Found, began: Instant) {
-    println!("{name}: {} states, {} steps, {:.1} s", found.states, found.steps, began.elapsed().as_secs_f32());
-    if let Some((story, what)) = &found.broken {
-        for (number, sentence) in story.iter().enumerate() {
+fn say(name: &str, report: &Report, began: Instant) {
+    println!("{name}: {} states, {} steps, {:.1} s", report.states, report.steps, began.elapsed().as_secs_f32());
+    if let Some(story) = &report.broken {
+        for (number, sentence) in story.told.iter().enumerate() {
             println!("  {}. {sentence}", number + 1);
         }
-        println!("  => {what}");
+        println!("  => {}", story.breaks);
     }
 }
 
 fn main() -> ExitCode {
-    let full = std::env::args().any(|argument| argument == "--full");
+    let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let (full, write) = (asked("--full"), asked("--write"));
     let (mut states, mut held) = (0, true);
-    for (name, loopback, weak) in
-        [("https", false, false), ("plain-http loopback", true, false), ("a provider without PKCE", false, true)]
-    {
+    for world in WORLDS {
         let began = Instant::now();
-        let found = search(SignIn::new(bounds(full, loopback, weak, false)));
-        say(&format!("all guards, {name}"), &found, began);
-        states += found.states;
-        held &= found.broken.is_none();
+        let report = world.search(full, false);
+        say(&format!("all guards, {}", world.name()), &report, began);
+        states += report.states;
+        held &= report.broken.is_none();
     }
     let mut noticed = 0;
-    for (guards, loopback, weak) in MUTANTS {
-        let names: Vec<&str> = guards.iter().map(|guard| guard.name()).collect();
-        remove(guards);
+    for mutant in MUTANTS {
+        remove(mutant.guards);
         let began = Instant::now();
-        let found = search(SignIn::new(bounds(full, *loopback, *weak, true)));
+        let report = mutant.world.search(full, true);
         remove(&[]);
-        say(&format!("without {}", names.join(" and ")), &found, began);
-        noticed += usize::from(found.broken.is_some());
+        say(&format!("without {}, {}", mutant.names().join(" and "), mutant.world.name()), &report, began);
+        let Some(story) = report.broken else { continue };
+        noticed += 1;
+        if write {
+            if let Err(error) = stories::write(mutant, &story) {
+                println!("the story cannot be written: {error}");
+                held = false;
+            }
+        } else if !full && !stories::is_written(mutant, &story) {
+            println!("this is not the story under model/stories, which the server's tests play: run scripts/model --write");
+            held = false;
+        }
     }
-    let size = if full { 3 } else { 2 };
-    println!(
-        "bound: {size} transactions, {size} approvals, {size} answers of the provider (two of each on loopback), one wait, crashes in callbacks"
-    );
+    println!("bound: {}", worlds::bound(full));
     println!("states: {states}");
     println!("mutants: found {noticed} of {}", MUTANTS.len());
     if held && noticed == MUTANTS.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

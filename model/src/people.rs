@@ -1,7 +1,10 @@
 //! Who takes part: two people with a browser each, and two clients.
 
+use serde::Serialize;
+
 /// A person and the browser in their hands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Person {
     /// Uses the honest client, approves only what the page says is hers, and opens any link.
     Victim,
@@ -33,7 +36,8 @@ impl Person {
 }
 
 /// A registered client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum App {
     /// The client that the victim uses.
     Honest,

@@ -19,6 +19,7 @@ use deputy_protocol::secret::{BrowserKey, IdpState, Nonce};
 use deputy_protocol::transaction::{AwaitingIdp, IdpRequest, Pending, SignedIn};
 use deputy_protocol::web::{Origins, OwnPage};
 use deputy_protocol::{ClientId, GrantId, Issuer, Reason, Timestamp};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::people::{App, Person};
@@ -101,7 +102,8 @@ pub(crate) struct SignIn {
 }
 
 /// One step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
     /// A browser opens a link to `/authorize`.
     Open { browser: Person, app: App, redirect: App },

@@ -1,0 +1,173 @@
+//! The worlds that are searched, and which guards are taken out in which.
+
+use deputy_protocol::hooks::Guard;
+use serde_json::Value;
+
+use crate::search::{World, search};
+use crate::sign_in::{self, SignIn};
+use crate::tokens::{self, Tokens};
+
+/// A bounded world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bounded {
+    /// From a link to a code, on https.
+    Https,
+    /// The same on plain-http loopback, where a page on another port can plant cookies.
+    Loopback,
+    /// The same on https, at a provider that ignores PKCE.
+    WeakProvider,
+    /// From a code to calls, with a public client.
+    PublicClient,
+    /// The same with a client that has a secret, whose request carries the attacker's challenge.
+    ConfidentialClient,
+}
+
+/// Every world, searched with all guards.
+pub(crate) const WORLDS: &[Bounded] =
+    &[Bounded::Https, Bounded::Loopback, Bounded::WeakProvider, Bounded::PublicClient, Bounded::ConfidentialClient];
+
+/// What a search found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// How many different states were reached.
+    pub(crate) states: usize,
+    /// How many steps were tried.
+    pub(crate) steps: usize,
+    /// The shortest story that breaks a property.
+    pub(crate) broken: Option<Story>,
+}
+
+/// A story that breaks a property: for people, and for a test that plays it.
+#[derive(Debug)]
+pub(crate) struct Story {
+    /// A sentence a step.
+    pub(crate) told: Vec<String>,
+    /// What is broken at the end.
+    pub(crate) breaks: String,
+    /// The steps.
+    pub(crate) steps: Vec<Value>,
+}
+
+impl Bounded {
+    /// The name in file names.
+    #[must_use]
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Loopback => "loopback",
+            Self::WeakProvider => "weak_provider",
+            Self::PublicClient => "public_client",
+            Self::ConfidentialClient => "confidential_client",
+        }
+    }
+
+    /// The name in reports.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Loopback => "plain-http loopback",
+            Self::WeakProvider => "a provider without PKCE",
+            Self::PublicClient => "tokens of a public client",
+            Self::ConfidentialClient => "tokens of a client with a secret",
+        }
+    }
+
+    /// Searches it. Without a guard, only attacks are looked for.
+    #[must_use]
+    pub(crate) fn search(self, full: bool, mutant: bool) -> Report {
+        match self {
+            Self::Https | Self::Loopback | Self::WeakProvider => {
+                let loopback = self == Self::Loopback;
+                // On loopback the attacker's cookies multiply the states by forty: three of each take hours there.
+                let size = if full && !loopback { 3 } else { 2 };
+                let provider_ignores_pkce = self == Self::WeakProvider;
+                let bounds = sign_in::Bounds { transactions: size, answers: size, loopback, mutant, provider_ignores_pkce };
+                report(SignIn::new(bounds))
+            }
+            Self::PublicClient | Self::ConfidentialClient => {
+                let (tokens, waits) = size_of_tokens(full);
+                let confidential = self == Self::ConfidentialClient;
+                report(Tokens::new(tokens::Bounds { confidential, tokens, waits }))
+            }
+        }
+    }
+}
+
+fn report<W: World>(world: W) -> Report {
+    let found = search(world);
+    let broken = found.broken.map(|broken| {
+        let steps = broken.story.iter().map(|(step, _)| serde_json::to_value(step).unwrap_or_default()).collect();
+        let told = broken.story.into_iter().map(|(_, told)| told).collect();
+        Story { told, breaks: broken.what, steps }
+    });
+    Report { states: found.states, steps: found.steps, broken }
+}
+
+/// Most refresh tokens and most waits.
+const fn size_of_tokens(full: bool) -> (usize, usize) {
+    if full { (4, 3) } else { (3, 3) }
+}
+
+/// How far the searches go, as a sentence.
+#[must_use]
+pub(crate) fn bound(full: bool) -> String {
+    let size = if full { 3 } else { 2 };
+    let (tokens, waits) = size_of_tokens(full);
+    format!(
+        "{size} transactions, {size} approvals, {size} answers of the provider (two of each on loopback), one wait; then two codes, \
+         {tokens} refresh tokens, {waits} waits, two replicas; crashes before and after every write"
+    )
+}
+
+/// Guards that are taken out together, and the world in which that must be noticed. More than one where each alone is enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mutant {
+    /// What is taken out.
+    pub(crate) guards: &'static [Guard],
+    /// Where.
+    pub(crate) world: Bounded,
+}
+
+impl Mutant {
+    /// The guards' names.
+    #[must_use]
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.guards.iter().map(|guard| guard.name()).collect()
+    }
+}
+
+const fn without(guards: &'static [Guard], world: Bounded) -> Mutant {
+    Mutant { guards, world }
+}
+
+/// One mutant a guard.
+pub(crate) const MUTANTS: &[Mutant] = &[
+    without(&[Guard::ConsentPage], Bounded::Https),
+    without(&[Guard::OwnershipCookie, Guard::OwnPage], Bounded::Https),
+    without(&[Guard::StateCookie], Bounded::Https),
+    without(&[Guard::StateMatch, Guard::IdpNonce], Bounded::WeakProvider),
+    without(&[Guard::StateSingleUse], Bounded::Https),
+    without(&[Guard::RedirectMatch], Bounded::Https),
+    without(&[Guard::TransactionLifetime], Bounded::Https),
+    without(&[Guard::LastPage], Bounded::Loopback),
+    without(&[Guard::OwnPage], Bounded::Loopback),
+    without(&[Guard::CodeSingleUse], Bounded::PublicClient),
+    without(&[Guard::CodeReplayRevokes], Bounded::PublicClient),
+    without(&[Guard::CodeLifetime], Bounded::PublicClient),
+    without(&[Guard::CodeClient], Bounded::ConfidentialClient),
+    without(&[Guard::CodeRedirect], Bounded::PublicClient),
+    without(&[Guard::Pkce], Bounded::PublicClient),
+    without(&[Guard::TokenResource], Bounded::PublicClient),
+    without(&[Guard::AccessRules], Bounded::PublicClient),
+    without(&[Guard::RefreshClient], Bounded::ConfidentialClient),
+    without(&[Guard::RefreshScope], Bounded::PublicClient),
+    without(&[Guard::RefreshRotation], Bounded::PublicClient),
+    without(&[Guard::RefreshReuseRevokes], Bounded::PublicClient),
+    without(&[Guard::RefreshLifetime], Bounded::PublicClient),
+    without(&[Guard::RevokedGrant], Bounded::PublicClient),
+    without(&[Guard::RevokedAccess], Bounded::PublicClient),
+    without(&[Guard::RevokeClient], Bounded::PublicClient),
+    without(&[Guard::Audience], Bounded::PublicClient),
+    without(&[Guard::AccessLifetime], Bounded::PublicClient),
+];
