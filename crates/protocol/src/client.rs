@@ -1,5 +1,7 @@
 //! Clients: the metadata that they register, checked once, and what we know of one afterwards (RFC 7591; AS-43…47).
 
+pub mod document;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -218,6 +220,20 @@ pub struct Client {
     pub id: ClientId,
     /// What it registered.
     pub registration: Registration,
+    /// Who vouches for that.
+    pub proof: Proof,
+}
+
+/// Who vouches for what a client says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nobody: it registered itself.
+    None,
+    /// Whoever controls the host that its metadata document lives at.
+    Document {
+        /// The host.
+        host: String,
+    },
 }
 
 /// The body of a successful registration (RFC 7591 §3.2.1).
@@ -337,7 +353,7 @@ mod tests {
         )
         .unwrap();
         assert!(!registration.refresh);
-        let client = Client { id: ClientId::parse("x").unwrap(), registration };
+        let client = Client { id: ClientId::parse("x").unwrap(), registration, proof: Proof::None };
         let response = serde_json::to_value(RegistrationResponse::new(&client, None)).unwrap();
         assert_eq!(response["grant_types"], json!(["authorization_code"]));
         assert!(response.get("client_secret").is_none());

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::claims::Subject;
 use crate::error::Reason;
 use crate::hooks::{Guard, passes};
 use crate::ids::TransactionId;
@@ -42,10 +43,23 @@ pub enum Decision {
     Denied(TrustedRedirect, TransactionId),
 }
 
-/// Proof that a person approved exactly this transaction, on our page, in the browser that was shown it. Made by [`decide`] only.
+/// Proof that a person approved exactly this transaction, on our page, in the browser that was shown it: now, made by [`decide`], or
+/// before, made by [`recall`](crate::remember::recall).
 #[derive(Debug)]
 pub struct Approval {
     pending: Pending,
+    by: ApprovedBy,
+}
+
+/// Who approved a transaction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ApprovedBy {
+    /// A person, on our page.
+    Person,
+    /// A person, on our page, who asked that the decision be remembered.
+    PersonForLonger,
+    /// A decision that this account made before.
+    Memory(Subject),
 }
 
 /// Judges the form: our own page, this browser, in time, and what was decided.
@@ -60,7 +74,11 @@ pub fn decide(ticket: Ticket, _: OwnPage, key: Option<&BrowserKey>, form: &Param
     }
     ticket.pending.still_open(now)?;
     match form.get("decision") {
-        Some("approve") => Ok(Decision::Approved(Approval { pending: ticket.pending })),
+        Some("approve") => {
+            let longer = form.get("remember") == Some("yes");
+            let by = if longer { ApprovedBy::PersonForLonger } else { ApprovedBy::Person };
+            Ok(Decision::Approved(Approval { pending: ticket.pending, by }))
+        }
         Some("deny") => {
             let id = ticket.pending.id().clone();
             Ok(Decision::Denied(ticket.pending.into_redirect(), id))
@@ -96,10 +114,15 @@ pub fn decide_last(signed_in: SignedIn, page: &OwnPage, form: &Params, now: Time
 }
 
 impl Approval {
+    /// The same person approved the same request before.
+    pub(crate) const fn remembered(pending: Pending, account: Subject) -> Self {
+        Self { pending, by: ApprovedBy::Memory(account) }
+    }
+
     /// The identity provider may now be asked, once, with this request.
     #[must_use]
     pub fn ask_idp(self, request: IdpRequest) -> AwaitingIdp {
-        AwaitingIdp::new(self.pending, request)
+        AwaitingIdp::new(self.pending, request, self.by)
     }
 
     /// What a server with the flaw does: approves without asking anybody.
@@ -107,6 +130,6 @@ impl Approval {
     #[must_use]
     pub fn without_asking(pending: Pending) -> Self {
         debug_assert!(crate::hooks::removed(crate::hooks::Guard::ConsentPage), "the guard stands");
-        Self { pending }
+        Self { pending, by: ApprovedBy::Person }
     }
 }

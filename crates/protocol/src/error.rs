@@ -159,6 +159,11 @@ reasons! {
     RegistrationGrantTypes, "registration_grant_types", InvalidClientMetadata, "grant_types must contain authorization_code and response_types must contain code.";
     RegistrationUri, "registration_uri", InvalidClientMetadata, "A URI in the client metadata is not an http or https URL.";
     RegistrationTooLarge, "registration_too_large", InvalidClientMetadata, "The client metadata is too large. Register fewer or shorter redirect URIs.";
+    DocumentUrl, "document_url", InvalidClient, "A client_id that is a URL must be https, with a path, in canonical form, without fragment and user name.";
+    DocumentMalformed, "document_malformed", InvalidClient, "The client's metadata document is not a JSON object of at most 5 KB with client_id, client_name and redirect_uris.";
+    DocumentOtherClient, "document_other_client", InvalidClient, "The client's metadata document names another client_id than its own URL.";
+    DocumentSecret, "document_secret", InvalidClient, "The client's metadata document contains a secret, or asks for an authentication method that needs one.";
+    DocumentAuthMethod, "document_auth_method", InvalidClient, "The client's metadata document allows no authentication method that is supported here: none.";
 
     // The authorization request
     RedirectMissing, "redirect_missing", InvalidRequest, "redirect_uri is missing.";

@@ -47,6 +47,11 @@ guards! {
     RedirectMatch, "redirect_match", "An answer goes only to an address that the client registered (AS-40).";
     AuthorizedResource, "authorized_resource", "Only resources of ours can be asked for (AS-60).";
     AccessRules, "access_rules", "Only whom the rules admit gets in (A-141), at each token again (R32).";
+    // Remembered decisions
+    RememberKey, "remember_key", "A decision is remembered for the very same request only (A-007).";
+    RememberEntry, "remember_entry", "Where another site sent the browser, a person is asked (A-005; GHSA-6x8h-498w-gv8c).";
+    RememberClient, "remember_client", "Only of clients that somebody vouches for, and only for web servers, is a decision remembered.";
+    AccountMatch, "account_match", "A remembered decision counts for the account that made it (CON-39).";
     // Codes and tokens
     CodeClient, "code_client", "A code is redeemed by its own client only (A-084).";
     CodeRedirect, "code_redirect", "A code is redeemed for the redirect URI that it was sent to (A-058).";

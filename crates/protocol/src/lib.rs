@@ -65,6 +65,7 @@ pub mod metadata;
 pub mod params;
 pub mod pkce;
 pub mod redirect;
+pub mod remember;
 pub mod resource;
 pub mod scope;
 pub mod secret;

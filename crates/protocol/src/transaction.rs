@@ -14,16 +14,18 @@ use crate::access::Admitted;
 use crate::authorization::AuthorizationRequest;
 use crate::claims::VerifiedIdentity;
 use crate::client::{Client, DisplayName};
+use crate::consent::ApprovedBy;
 use crate::error::Reason;
 use crate::hooks::{Guard, passes};
 use crate::ids::{ClientId, GrantId, Issuer, TransactionId};
 use crate::pkce::{Challenge, Verifier};
 use crate::redirect::TrustedRedirect;
+use crate::remember::may_remember;
 use crate::resource::ResourceUri;
 use crate::scope::Scopes;
 use crate::secret::{IdpState, Nonce};
 use crate::time::Timestamp;
-use crate::web::OwnBrowser;
+use crate::web::{Origins, OwnBrowser};
 
 /// How long a transaction may take, from the page to the provider's answer (CON-21, A-043).
 pub const TRANSACTION_LIFETIME: Duration = Duration::from_secs(600);
@@ -40,6 +42,8 @@ pub struct Pending {
     scopes: Scopes,
     refresh: bool,
     started: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    may_be_remembered: bool,
 }
 
 impl Pending {
@@ -54,6 +58,7 @@ impl Pending {
     ) -> Self {
         Self {
             id: TransactionId::new(now, random),
+            may_be_remembered: may_remember(client, &redirect),
             client: client.id.clone(),
             client_name: client.registration.name.clone(),
             redirect,
@@ -101,6 +106,12 @@ impl Pending {
         &self.scopes
     }
 
+    /// Whether a decision about it may be remembered.
+    #[must_use]
+    pub fn may_be_remembered(&self) -> bool {
+        self.may_be_remembered
+    }
+
     pub(crate) fn into_redirect(self) -> TrustedRedirect {
         self.redirect
     }
@@ -132,11 +143,12 @@ pub struct IdpRequest {
 pub struct AwaitingIdp {
     pending: Pending,
     request: IdpRequest,
+    by: ApprovedBy,
 }
 
 impl AwaitingIdp {
-    pub(crate) fn new(pending: Pending, request: IdpRequest) -> Self {
-        Self { pending, request }
+    pub(crate) fn new(pending: Pending, request: IdpRequest, by: ApprovedBy) -> Self {
+        Self { pending, request, by }
     }
 
     /// The transaction's id.
@@ -160,7 +172,7 @@ impl AwaitingIdp {
             return Err(Reason::CallbackOtherBrowser);
         }
         self.pending.still_open(now)?;
-        Ok(IdpAnswer { pending: self.pending, request: self.request })
+        Ok(IdpAnswer { pending: self.pending, request: self.request, by: self.by })
     }
 }
 
@@ -169,6 +181,7 @@ impl AwaitingIdp {
 pub struct IdpAnswer {
     pending: Pending,
     request: IdpRequest,
+    by: ApprovedBy,
 }
 
 impl IdpAnswer {
@@ -193,7 +206,7 @@ impl IdpAnswer {
     /// The person signed in and may come in.
     #[must_use]
     pub fn signed_in(self, admitted: Admitted) -> SignedIn {
-        SignedIn { pending: self.pending, admitted }
+        SignedIn { pending: self.pending, admitted, by: self.by }
     }
 }
 
@@ -202,6 +215,7 @@ impl IdpAnswer {
 pub struct SignedIn {
     pending: Pending,
     admitted: Admitted,
+    by: ApprovedBy,
 }
 
 impl SignedIn {
@@ -217,6 +231,23 @@ impl SignedIn {
         self.admitted.identity()
     }
 
+    /// Whether the person asked that the decision be remembered.
+    #[must_use]
+    pub fn remember(&self) -> bool {
+        matches!(self.by, ApprovedBy::PersonForLonger)
+    }
+
+    /// Whether the code may leave at once, or only after our last page: on plain http, where others can plant cookies, and when a decision
+    /// was remembered for another account than the one that signed in (CON-39).
+    #[must_use]
+    pub fn may_leave(&self, origins: &Origins) -> Option<OwnBrowser> {
+        let own_account = match &self.by {
+            ApprovedBy::Person | ApprovedBy::PersonForLonger => true,
+            ApprovedBy::Memory(account) => account == self.identity().subject(),
+        };
+        if passes(Guard::AccountMatch, own_account) { origins.cookies_are_ours() } else { None }
+    }
+
     pub(crate) fn into_pending(self) -> Pending {
         self.pending
     }
@@ -224,7 +255,7 @@ impl SignedIn {
     /// The transaction ends in a grant.
     #[must_use]
     pub fn grant(self, _: OwnBrowser, id: GrantId, now: Timestamp) -> NewGrant {
-        let Pending { id: transaction, client, client_name, redirect, challenge, resource, scopes, refresh, started } =
+        let Pending { id: transaction, client, client_name, redirect, challenge, resource, scopes, refresh, started, .. } =
             self.pending;
         NewGrant {
             id,

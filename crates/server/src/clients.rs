@@ -4,7 +4,7 @@
 //! (decision 1; RFC 7591 appendix A.5.2).
 
 use deputy_protocol::Reason;
-use deputy_protocol::client::{Client, Registration};
+use deputy_protocol::client::{Client, Proof, Registration};
 use deputy_protocol::ids::{CLIENT_ID_MAX, ClientId};
 
 use crate::seal::{Purpose, Seal};
@@ -18,7 +18,7 @@ pub(crate) fn register(seal: &Seal, registration: Registration) -> Result<Client
     if id.len() > CLIENT_ID_MAX {
         return Err(Reason::RegistrationTooLarge);
     }
-    Ok(Client { id: ClientId::parse(&id)?, registration })
+    Ok(Client { id: ClientId::parse(&id)?, registration, proof: Proof::None })
 }
 
 /// Finds the client with this id.
@@ -26,5 +26,5 @@ pub(crate) fn resolve(seal: &Seal, id: &str) -> Result<Client, Reason> {
     let id = ClientId::parse(id)?;
     let sealed = id.as_str().strip_prefix(SEALED_PREFIX).ok_or(Reason::ClientUnknown)?;
     let registration: Registration = seal.open(Purpose::Registration, sealed).ok_or(Reason::ClientUnknown)?;
-    Ok(Client { id, registration })
+    Ok(Client { id, registration, proof: Proof::None })
 }

@@ -58,7 +58,7 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
     let tokens = gateway.seal.seal(Purpose::AtRest, &signed_in.tokens)?;
     let signed_in = answer.signed_in(admitted);
-    match gateway.origins.cookies_are_ours() {
+    match signed_in.may_leave(&gateway.origins) {
         Some(browser) => complete(gateway, signed_in, browser, tokens).await,
         None => finish::show(gateway, signed_in, tokens),
     }
