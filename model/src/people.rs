@@ -41,8 +41,10 @@ impl Person {
 pub(crate) enum App {
     /// The client that the victim uses.
     Honest,
-    /// A client that the attacker registered.
+    /// A client that the attacker made.
     Evil,
+    /// Another client of the victim's: a program on her machine, which listens on a loopback port.
+    Native,
 }
 
 impl App {
@@ -52,6 +54,7 @@ impl App {
         match self {
             Self::Honest => "the honest client",
             Self::Evil => "the attacker's client",
+            Self::Native => "the honest program",
         }
     }
 
@@ -61,6 +64,17 @@ impl App {
         match self {
             Self::Honest => "https://app.test/cb",
             Self::Evil => "https://evil.test/cb",
+            Self::Native => "http://127.0.0.1:5000/cb",
+        }
+    }
+
+    /// Where its metadata document lives.
+    #[must_use]
+    pub(crate) const fn document(self) -> &'static str {
+        match self {
+            Self::Honest => "https://app.test/client.json",
+            Self::Evil => "https://evil.test/client.json",
+            Self::Native => "https://program.test/client.json",
         }
     }
 }

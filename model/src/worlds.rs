@@ -4,18 +4,14 @@ use deputy_protocol::hooks::Guard;
 use serde_json::Value;
 
 use crate::search::{World, search};
-use crate::sign_in::{self, SignIn};
+use crate::sign_in::{self, Place, SignIn};
 use crate::tokens::{self, Tokens};
 
 /// A bounded world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bounded {
-    /// From a link to a code, on https.
-    Https,
-    /// The same on plain-http loopback, where a page on another port can plant cookies.
-    Loopback,
-    /// The same on https, at a provider that ignores PKCE.
-    WeakProvider,
+    /// From a link to a code.
+    SignIn(Place),
     /// From a code to calls, with a public client.
     PublicClient,
     /// The same with a client that has a secret, whose request carries the attacker's challenge.
@@ -23,8 +19,14 @@ pub(crate) enum Bounded {
 }
 
 /// Every world, searched with all guards.
-pub(crate) const WORLDS: &[Bounded] =
-    &[Bounded::Https, Bounded::Loopback, Bounded::WeakProvider, Bounded::PublicClient, Bounded::ConfidentialClient];
+pub(crate) const WORLDS: &[Bounded] = &[
+    Bounded::SignIn(Place::Https),
+    Bounded::SignIn(Place::Loopback),
+    Bounded::SignIn(Place::WeakProvider),
+    Bounded::SignIn(Place::Remembers),
+    Bounded::PublicClient,
+    Bounded::ConfidentialClient,
+];
 
 /// What a search found.
 #[derive(Debug)]
@@ -53,9 +55,10 @@ impl Bounded {
     #[must_use]
     pub(crate) const fn key(self) -> &'static str {
         match self {
-            Self::Https => "https",
-            Self::Loopback => "loopback",
-            Self::WeakProvider => "weak_provider",
+            Self::SignIn(Place::Https) => "https",
+            Self::SignIn(Place::Loopback) => "loopback",
+            Self::SignIn(Place::WeakProvider) => "weak_provider",
+            Self::SignIn(Place::Remembers) => "remembers",
             Self::PublicClient => "public_client",
             Self::ConfidentialClient => "confidential_client",
         }
@@ -65,9 +68,10 @@ impl Bounded {
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Https => "https",
-            Self::Loopback => "plain-http loopback",
-            Self::WeakProvider => "a provider without PKCE",
+            Self::SignIn(Place::Https) => "sign-in on https",
+            Self::SignIn(Place::Loopback) => "sign-in on plain-http loopback",
+            Self::SignIn(Place::WeakProvider) => "sign-in at a provider without PKCE",
+            Self::SignIn(Place::Remembers) => "sign-in with remembered decisions",
             Self::PublicClient => "tokens of a public client",
             Self::ConfidentialClient => "tokens of a client with a secret",
         }
@@ -77,13 +81,10 @@ impl Bounded {
     #[must_use]
     pub(crate) fn search(self, full: bool, mutant: bool) -> Report {
         match self {
-            Self::Https | Self::Loopback | Self::WeakProvider => {
-                let loopback = self == Self::Loopback;
-                // On loopback the attacker's cookies multiply the states by forty: three of each take hours there.
-                let size = if full && !loopback { 3 } else { 2 };
-                let provider_ignores_pkce = self == Self::WeakProvider;
-                let bounds = sign_in::Bounds { transactions: size, answers: size, loopback, mutant, provider_ignores_pkce };
-                report(SignIn::new(bounds))
+            Self::SignIn(place) => {
+                // The attacker's cookies multiply the states by forty on loopback: three of each take hours there.
+                let size = if full && place != Place::Loopback { 3 } else { 2 };
+                report(SignIn::new(sign_in::Bounds { transactions: size, answers: size, place, mutant }))
             }
             Self::PublicClient | Self::ConfidentialClient => {
                 let (tokens, waits) = size_of_tokens(full);
@@ -143,15 +144,19 @@ const fn without(guards: &'static [Guard], world: Bounded) -> Mutant {
 
 /// One mutant a guard.
 pub(crate) const MUTANTS: &[Mutant] = &[
-    without(&[Guard::ConsentPage], Bounded::Https),
-    without(&[Guard::OwnershipCookie, Guard::OwnPage], Bounded::Https),
-    without(&[Guard::StateCookie], Bounded::Https),
-    without(&[Guard::StateMatch, Guard::IdpNonce], Bounded::WeakProvider),
-    without(&[Guard::StateSingleUse], Bounded::Https),
-    without(&[Guard::RedirectMatch], Bounded::Https),
-    without(&[Guard::TransactionLifetime], Bounded::Https),
-    without(&[Guard::LastPage], Bounded::Loopback),
-    without(&[Guard::OwnPage], Bounded::Loopback),
+    without(&[Guard::ConsentPage], Bounded::SignIn(Place::Https)),
+    without(&[Guard::OwnershipCookie, Guard::OwnPage], Bounded::SignIn(Place::Https)),
+    without(&[Guard::StateCookie], Bounded::SignIn(Place::Https)),
+    without(&[Guard::StateMatch, Guard::IdpNonce], Bounded::SignIn(Place::WeakProvider)),
+    without(&[Guard::StateSingleUse], Bounded::SignIn(Place::Https)),
+    without(&[Guard::RedirectMatch], Bounded::SignIn(Place::Https)),
+    without(&[Guard::TransactionLifetime], Bounded::SignIn(Place::Https)),
+    without(&[Guard::LastPage], Bounded::SignIn(Place::Loopback)),
+    without(&[Guard::OwnPage], Bounded::SignIn(Place::Loopback)),
+    without(&[Guard::RememberKey], Bounded::SignIn(Place::Remembers)),
+    without(&[Guard::RememberEntry], Bounded::SignIn(Place::Remembers)),
+    without(&[Guard::RememberClient], Bounded::SignIn(Place::Remembers)),
+    without(&[Guard::AccountMatch], Bounded::SignIn(Place::Remembers)),
     without(&[Guard::CodeSingleUse], Bounded::PublicClient),
     without(&[Guard::CodeReplayRevokes], Bounded::PublicClient),
     without(&[Guard::CodeLifetime], Bounded::PublicClient),

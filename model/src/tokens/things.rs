@@ -93,7 +93,7 @@ pub(super) fn code_bytes<const N: usize>(number: usize) -> [u8; N] {
 pub(super) fn client(app: App) -> ClientId {
     let id = match app {
         App::Honest => "honest",
-        App::Evil => "evil",
+        App::Evil | App::Native => "evil",
     };
     ClientId::parse(id).expect("a client id")
 }
