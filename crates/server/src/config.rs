@@ -45,7 +45,7 @@ pub struct IdpConfig {
 }
 
 /// One MCP server behind the gateway.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// Its path on our origin, for example `/mcp`.
     pub path: String,

@@ -111,6 +111,14 @@ impl Jar {
         (!pieces.is_empty()).then_some(pieces)
     }
 
+    /// Any sealed transaction of this browser: what a server without the comparison takes.
+    #[cfg(feature = "test-hooks")]
+    pub(crate) fn any_state(&self) -> Option<String> {
+        let (name, _) = self.cookies.iter().find(|(name, _)| name.starts_with(STATE))?;
+        let (base, _) = name.split_once('.')?;
+        Some((0..PIECES_MAX).map_while(|piece| self.get(&format!("{base}.{piece}"))).collect())
+    }
+
     /// Sets the state cookie, in pieces if it is long: a client's `state` may have 4096 bytes.
     pub(crate) fn set_state(&self, headers: &mut HeaderMap, id: &TransactionId, state: &IdpState, sealed: &str) {
         self.make_room(headers, STATE);

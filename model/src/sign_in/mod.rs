@@ -159,6 +159,7 @@ pub(crate) enum Step {
     /// A page on another port puts the attacker's cookies into the victim's browser.
     Plant,
     /// Time passes: longer than a transaction may take.
+    #[serde(rename = "wait_long")]
     Wait,
 }
 

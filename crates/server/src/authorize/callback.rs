@@ -68,7 +68,9 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
 fn awaited(gateway: &Shared, request: &Incoming, state: &IdpState) -> Result<AwaitingIdp, Reason> {
     let sealed = gateway.cookies.read(&request.headers).state(state);
     #[cfg(feature = "test-hooks")]
-    let sealed = sealed.or_else(|| shared_between_browsers(state));
+    let sealed = sealed
+        .or_else(|| shared_between_browsers(state))
+        .or_else(|| passes(Guard::StateMatch, false).then(|| gateway.cookies.read(&request.headers).any_state())?);
     sealed.and_then(|text| gateway.seal.open(Purpose::StateCookie, &text)).ok_or(Reason::CallbackOtherBrowser)
 }
 

@@ -18,5 +18,6 @@ mod register;
 mod resource;
 mod secrets;
 mod store;
+mod stories;
 mod token;
 mod traps;

@@ -194,8 +194,19 @@ impl Browser {
         self.jar.entry(origin).or_default().extend(theirs);
     }
 
+    /// Sends a form of our own pages from a page of the attacker's: the browser says so.
+    pub async fn post_from_elsewhere(&mut self, gateway: &str, path: &str, ticket: &str) -> Answer {
+        let body = form(&[("ticket", ticket), ("decision", "approve")]);
+        let headers = [
+            (CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded"),
+            (ORIGIN.as_str(), "https://evil.test"),
+            ("sec-fetch-site", "cross-site"),
+        ];
+        self.step(Method::POST, &format!("{gateway}{path}"), &headers, body).await
+    }
+
     /// Sends a form of our own pages, as a browser would.
-    async fn post(&mut self, gateway: &str, path: &str, ticket: &str, decision: &str) -> Answer {
+    pub async fn post(&mut self, gateway: &str, path: &str, ticket: &str, decision: &str) -> Answer {
         let body = form(&[("ticket", ticket), ("decision", decision)]);
         let headers = [
             (CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded"),

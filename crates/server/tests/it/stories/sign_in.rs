@@ -1,0 +1,181 @@
+//! Stories from a link to a code.
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::{App, Person, Story};
+use crate::support::http::{Answer, Browser};
+use crate::support::idp::Faults;
+use crate::support::{Client, World};
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Link {
+    app: App,
+    redirect: App,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    Open { browser: Person, link: Link },
+    Decide { browser: Person, transaction: usize, own_page: bool },
+    SignIn { browser: Person, approval: usize, account: Person },
+    Callback { browser: Person, approval: usize, answer: usize },
+    CallbackDies { browser: Person, approval: usize, answer: usize, written: bool },
+    Finish { browser: Person, page: usize, own_page: bool },
+    Plant,
+    WaitLong,
+}
+
+const fn redirect(app: App) -> &'static str {
+    match app {
+        App::Honest => "https://app.test/cb",
+        App::Evil => "https://evil.test/cb",
+        App::Native => "http://127.0.0.1:5000/cb",
+    }
+}
+
+/// What came to be, in order. A step that was refused leaves an empty place, so that later ones keep their numbers.
+struct Player {
+    world: World,
+    honest: Client,
+    evil: Client,
+    victim: Browser,
+    attacker: Browser,
+    tickets: Vec<String>,
+    approvals: Vec<Url>,
+    answers: Vec<Url>,
+    last_pages: Vec<String>,
+}
+
+/// Plays it; whether the last step sent a code away.
+pub async fn play(story: &Story) -> bool {
+    let world = World::new().await;
+    if story.world == "weak_provider" {
+        world.idp.misbehave(Faults { ignores_pkce: true, ..Faults::default() });
+    }
+    let (honest, evil) = (client(&world, App::Honest).await, client(&world, App::Evil).await);
+    let mut player = Player {
+        world,
+        honest,
+        evil,
+        victim: Browser::default(),
+        attacker: Browser::default(),
+        tickets: Vec::new(),
+        approvals: Vec::new(),
+        answers: Vec::new(),
+        last_pages: Vec::new(),
+    };
+    let mut code_left = false;
+    for step in story.steps() {
+        let answer = player.take(step).await;
+        code_left = answer.as_ref().is_some_and(|answer| answer.sent("code").is_some_and(|_| left(answer)));
+    }
+    code_left
+}
+
+/// Whether an answer sends a browser to a client.
+fn left(answer: &Answer) -> bool {
+    let location = answer.location().map(String::from).unwrap_or_default();
+    [App::Honest, App::Evil].into_iter().any(|app| location.starts_with(redirect(app)))
+}
+
+async fn client(world: &World, app: App) -> Client {
+    let metadata = json!({"client_name": "App", "redirect_uris": [redirect(app)], "token_endpoint_auth_method": "none"});
+    world.register_with(metadata).await
+}
+
+impl Player {
+    fn browser(&mut self, person: Person) -> &mut Browser {
+        match person {
+            Person::Victim => &mut self.victim,
+            Person::Attacker => &mut self.attacker,
+        }
+    }
+
+    async fn take(&mut self, step: Step) -> Option<Answer> {
+        match step {
+            Step::Open { browser, link } => self.open(browser, link).await,
+            Step::Decide { browser, transaction, own_page } => {
+                let ticket = self.tickets.get(transaction)?.clone();
+                let answer = self.post(browser, "/consent", &ticket, own_page).await;
+                self.approvals.extend(answer.location());
+                Some(answer)
+            }
+            Step::SignIn { browser, approval, account } => {
+                let address = self.approvals.get(approval)?.to_string();
+                let name = if account == Person::Victim { "victim" } else { "attacker" };
+                *self.world.idp.person.lock().unwrap() = name.to_owned();
+                let answer = self.browser(browser).step(Method::GET, &address, &[], String::new()).await;
+                self.answers.extend(answer.location());
+                None
+            }
+            Step::Callback { browser, approval, answer } => {
+                let address = self.address(approval, answer)?;
+                let answer = self.browser(browser).step(Method::GET, &address, &[], String::new()).await;
+                if answer.is_last_page() {
+                    self.last_pages.push(answer.ticket());
+                }
+                Some(answer)
+            }
+            Step::CallbackDies { browser, approval, answer, written } => {
+                // The answer never comes: the browser keeps the cookies that it had.
+                let address = self.address(approval, answer)?;
+                let mut unheard = self.browser(browser).clone();
+                if written {
+                    unheard.step(Method::GET, &address, &[], String::new()).await;
+                }
+                None
+            }
+            Step::Finish { browser, page, own_page } => {
+                let ticket = self.last_pages.get(page)?.clone();
+                Some(self.post(browser, "/finish", &ticket, own_page).await)
+            }
+            Step::Plant => {
+                let theirs = self.attacker.clone();
+                self.victim.plant(&self.world.origin, &theirs);
+                None
+            }
+            Step::WaitLong => {
+                self.world.clock.advance(700);
+                None
+            }
+        }
+    }
+
+    async fn open(&mut self, browser: Person, link: Link) -> Option<Answer> {
+        let client = if link.app == App::Evil { &self.evil } else { &self.honest };
+        let url = self.world.authorize_url(client, &[("redirect_uri", redirect(link.redirect))]);
+        let answer = self.browser(browser).step(Method::GET, &url, &[], String::new()).await;
+        match answer.location() {
+            Some(provider) => {
+                self.tickets.push(String::new());
+                self.approvals.push(provider);
+            }
+            None if answer.status == 200 => self.tickets.push(answer.ticket()),
+            None => {}
+        }
+        Some(answer)
+    }
+
+    async fn post(&mut self, browser: Person, path: &str, ticket: &str, own_page: bool) -> Answer {
+        let origin = self.world.origin.clone();
+        let browser = self.browser(browser);
+        match (own_page, path) {
+            (false, _) => browser.post_from_elsewhere(&origin, path, ticket).await,
+            (true, "/consent") => browser.decide(&origin, ticket, "approve").await,
+            (true, _) => browser.post(&origin, path, ticket, "approve").await,
+        }
+    }
+
+    /// The provider's address with one approval's state and another's code, as somebody can mix them.
+    fn address(&self, approval: usize, answer: usize) -> Option<String> {
+        let mut address = self.answers.get(answer)?.clone();
+        let state = crate::support::http::parameter(self.approvals.get(approval)?, "state")?;
+        let others: Vec<(String, String)> = address.query_pairs().into_owned().filter(|(name, _)| name != "state").collect();
+        address.query_pairs_mut().clear().extend_pairs(others).append_pair("state", &state);
+        Some(address.to_string())
+    }
+}
