@@ -59,8 +59,8 @@ impl DisplayName {
     pub fn clean(raw: &str) -> Self {
         let visible: String =
             raw.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| !is_deceptive(c)).collect();
-        let collapsed = visible.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-        if collapsed.is_empty() {
+        let collapsed = calm(&visible).split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        if !collapsed.chars().any(char::is_alphanumeric) {
             return Self("Unnamed client".to_owned());
         }
         match collapsed.char_indices().nth(NAME_MAX) {
@@ -82,13 +82,32 @@ impl fmt::Display for DisplayName {
     }
 }
 
+/// Most marks that one letter may carry: real writing needs two, and towers of them cover the lines above and below.
+const MARKS_MAX: usize = 2;
+
+/// The text without the marks that are too many.
+fn calm(text: &str) -> String {
+    let mut marks = 0;
+    let keep = |c: &char| {
+        marks = if is_mark(*c) { marks + 1 } else { 0 };
+        marks <= MARKS_MAX
+    };
+    text.chars().filter(keep).collect()
+}
+
+/// Marks that combine with the letter before them: the blocks that Unicode keeps for them.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
+}
+
 /// Characters that change how their neighbours look, or cannot be seen: controls, direction marks, joiners, fillers, tags, private use.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2800}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}' | '\u{e000}'..='\u{f8ff}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
 }
 
 /// Client metadata as a client sends it to `/register` (RFC 7591 §2). Unknown members are ignored, repeated ones refused.
@@ -366,5 +385,9 @@ mod tests {
         assert_eq!(DisplayName::clean("Visual  Studio\tCode").as_str(), "Visual Studio Code");
         assert_eq!(DisplayName::clean(&"x".repeat(5000)).as_str().chars().count(), NAME_MAX + 1);
         assert_eq!(DisplayName::clean("<script>").as_str(), "<script>");
+        for nothing in ["\u{2800}\u{2800}", "\u{1d173}", "\u{1bca0}", "\u{13430}", "...", "\u{301}\u{301}"] {
+            assert_eq!(DisplayName::clean(nothing).as_str(), "Unnamed client", "{nothing:?}");
+        }
+        assert_eq!(DisplayName::clean("e\u{301}\u{302}\u{303}\u{304}f\u{301}").as_str(), "e\u{301}\u{302}f\u{301}");
     }
 }

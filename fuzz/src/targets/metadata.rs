@@ -13,7 +13,6 @@ pub fn run(json: &[u8]) {
         let Some(said) = super::second_reading(json) else { return };
         assert!(keys.keys.len() <= said["keys"].as_array().unwrap().len());
     }
-    // Client metadata documents come here as soon as `protocol::client` reads them.
 }
 
 fn discovery(json: &[u8]) {

@@ -3,6 +3,7 @@
 mod authorize;
 mod claims;
 mod cookies;
+mod document;
 mod headers;
 mod jws;
 mod metadata;
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, Run)] = &[
     ("token", token::run),
     ("register", register::run),
     ("metadata", metadata::run),
+    ("document", document::run),
     ("redirect", redirect::run),
     ("jws", jws::run),
     ("claims", claims::run),

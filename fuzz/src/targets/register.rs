@@ -31,7 +31,7 @@ pub fn run(json: &[u8]) {
     }
 }
 
-fn redirects(registration: &Registration, said: &Value) {
+pub(super) fn redirects(registration: &Registration, said: &Value) {
     let sent: Vec<&str> = said["redirect_uris"].as_array().unwrap().iter().map(|uri| uri.as_str().unwrap()).collect();
     let kept: Vec<&str> = registration.redirect_uris.iter().map(RedirectUri::as_str).collect();
     assert_eq!(sent, kept);
@@ -46,7 +46,7 @@ fn redirects(registration: &Registration, said: &Value) {
 }
 
 /// Nothing in a name moves or hides its neighbours: by Unicode's own list of what a reader cannot see.
-fn name(name: &DisplayName) {
+pub(super) fn name(name: &DisplayName) {
     let text = name.as_str();
     assert!(!text.is_empty() && text.chars().count() <= 65, "{text:?}");
     assert!(text.trim() == text && !text.contains("  "), "{text:?}");

@@ -1,5 +1,6 @@
 //! Sealed boxes and client ids: raw text never opens, and a genuine box opens unaltered and for its purpose only.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
 use deputy_server::probes::{Boxes, PURPOSES};
@@ -11,9 +12,11 @@ struct Sealed {
     genuine: Vec<String>,
 }
 
-/// The same key in every run, so that an input means the same again.
+/// A key of this process alone: the fuzzer sees genuine boxes when they are compared and keeps them, and those of an earlier run would open.
 static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
-    let boxes = Boxes::new(&[7; 32]).unwrap();
+    let part = RandomState::new().hash_one(7_u64).to_be_bytes();
+    let key: [u8; 32] = std::array::from_fn(|at| part[at % part.len()]);
+    let boxes = Boxes::new(&key).unwrap();
     let genuine = (0..PURPOSES).map(|purpose| boxes.seal(purpose, "what we know").unwrap()).collect();
     Sealed { boxes, genuine }
 });
