@@ -1,6 +1,6 @@
 //! `deputy serve`: the gateway, from a checked configuration to the end of the process.
 
-use deputy_server::Gateway;
+use deputy_server::{CONNECTIONS_MAX, Gateway};
 use tokio::net::TcpListener;
 
 use crate::config::Settings;
@@ -33,8 +33,21 @@ pub(crate) async fn run(settings: Settings) -> Result<(), String> {
         ended.await;
         output::tell("shutting down: open requests may finish");
     };
-    let served = deputy_server::serve(listener, gateway.router(), shutdown).await;
+    let served = deputy_server::serve_at_most(listener, gateway.router(), room(), shutdown).await;
     served.map_err(|error| format!("serving ended: {error}"))
+}
+
+/// How many connections there is room for. A request that is passed on takes two descriptors; some are kept for the store and for the
+/// identity provider.
+fn room() -> usize {
+    const WANTED: u64 = 4 * CONNECTIONS_MAX as u64;
+    const KEPT: u64 = 128;
+    let descriptors = rlimit::increase_nofile_limit(WANTED).unwrap_or(1024);
+    let connections = usize::try_from(descriptors.saturating_sub(KEPT) / 2).unwrap_or(CONNECTIONS_MAX).clamp(64, CONNECTIONS_MAX);
+    if connections < CONNECTIONS_MAX {
+        tracing::warn!(target: "deputy::config", descriptors, connections, "few file descriptors are allowed; raise the limit (ulimit -n) for more connections");
+    }
+    connections
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds have no advice of their own")]

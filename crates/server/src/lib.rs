@@ -38,5 +38,5 @@ mod token;
 pub use config::{Config, IdpConfig, ServerConfig};
 pub use error::Failure;
 pub use gateway::{Gateway, StartError};
-pub use serve::serve;
+pub use serve::{CONNECTIONS_MAX, serve, serve_at_most};
 pub use store::StoreError;
