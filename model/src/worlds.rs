@@ -150,6 +150,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     without(&[Guard::StateMatch, Guard::IdpNonce], Bounded::SignIn(Place::WeakProvider)),
     without(&[Guard::StateSingleUse], Bounded::SignIn(Place::Https)),
     without(&[Guard::RedirectMatch], Bounded::SignIn(Place::Https)),
+    without(&[Guard::AuthorizedResource], Bounded::SignIn(Place::Https)),
     without(&[Guard::TransactionLifetime], Bounded::SignIn(Place::Https)),
     without(&[Guard::LastPage], Bounded::SignIn(Place::Loopback)),
     without(&[Guard::OwnPage], Bounded::SignIn(Place::Loopback)),
@@ -176,3 +177,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     without(&[Guard::Audience], Bounded::PublicClient),
     without(&[Guard::AccessLifetime], Bounded::PublicClient),
 ];
+
+/// The guards that no mutant takes out: there must be none.
+#[must_use]
+pub(crate) fn forgotten() -> Vec<&'static str> {
+    let known = |guard: &Guard| MUTANTS.iter().any(|mutant| mutant.guards.contains(guard));
+    Guard::ALL.iter().filter(|guard| !known(guard)).map(|guard| guard.name()).collect()
+}

@@ -195,4 +195,18 @@ mod tests {
         }
         assert_eq!(Rules::parse::<&str>(&[]), Err(RuleError::Empty));
     }
+
+    #[test]
+    fn whether_everybody_may_come_in_is_known() {
+        assert!(Rules::parse(&["group:a", "*"]).unwrap().admit_anyone());
+        assert!(!Rules::parse(&["group:a", "domain:corp.test"]).unwrap().admit_anyone());
+    }
+
+    #[test]
+    fn a_domain_is_a_host_name() {
+        assert!(Rules::parse(&["domain:a-b.corp.test"]).is_ok());
+        for domain in ["corp", "a_b.test", "a..test", ".test", "corp.test.", "", "a b.test", "*.corp.test"] {
+            assert!(Rules::parse(&[format!("domain:{domain}")]).is_err(), "{domain:?}");
+        }
+    }
 }

@@ -192,4 +192,12 @@ mod tests {
         assert_eq!(with("nbf", NOW + 61), Err(Reason::TokenNotYetValid));
         assert!(claims(|c| c["exp"] = (-1).into()).is_err());
     }
+
+    #[test]
+    fn i4_a_revoked_grant_ends_its_tokens() {
+        let (issuer, resource) = (Issuer::parse("https://h").unwrap(), ResourceUri::parse("https://h/mcp").unwrap());
+        let expected = Expected { issuer: &issuer, resource: &resource, now: Timestamp::from_seconds(NOW) };
+        let token = check(SignedClaims::assume_verified(claims(|_| ()).unwrap()), expected).unwrap();
+        assert_eq!((token.not_revoked(false), token.not_revoked(true)), (Ok(()), Err(Reason::TokenRevoked)));
+    }
 }

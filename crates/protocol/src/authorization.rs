@@ -147,4 +147,12 @@ mod tests {
         assert_eq!(request.resource.as_str(), "https://mcp.test/mcp");
         assert_eq!(request.scopes.to_string(), "read write");
     }
+
+    #[test]
+    fn a_063_the_clients_state_is_read_first() {
+        let state = |query: &str| client_state(&Params::parse(query.as_bytes()).unwrap());
+        assert_eq!(state("x=1").unwrap(), None);
+        assert_eq!(state("state=abc").unwrap(), Some(ClientState::parse("abc").unwrap()));
+        assert_eq!(state(&format!("state={}", "x".repeat(crate::redirect::STATE_MAX + 1))).unwrap_err(), Reason::StateTooLong);
+    }
 }

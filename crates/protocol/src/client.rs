@@ -390,4 +390,15 @@ mod tests {
         }
         assert_eq!(DisplayName::clean("e\u{301}\u{302}\u{303}\u{304}f\u{301}").as_str(), "e\u{301}\u{302}f\u{301}");
     }
+
+    #[test]
+    fn a_registration_has_up_to_twenty_addresses() {
+        let many = |count: usize| {
+            let uris: Vec<String> = (0..count).map(|n| format!("https://a.test/{n}")).collect();
+            register(&json!({ "redirect_uris": uris })).map(|registration| registration.redirect_uris.len())
+        };
+        assert_eq!(many(20), Ok(20));
+        assert_eq!(many(21), Err(Reason::RegistrationRedirects));
+        assert_eq!(DisplayName::clean("App").to_string(), "App");
+    }
 }

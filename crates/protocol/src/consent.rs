@@ -133,3 +133,57 @@ impl Approval {
         Self { pending, by: ApprovedBy::Person }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{NOW, pending, signed_in};
+    use crate::web::Origins;
+    use std::time::Duration;
+
+    fn page() -> OwnPage {
+        Origins::new("https://mcp.test", &[]).unwrap().own_page(Some("https://mcp.test"), None).unwrap()
+    }
+
+    fn form(raw: &str) -> Params {
+        Params::parse(raw.as_bytes()).unwrap()
+    }
+
+    fn decided(key: Option<u8>, raw: &str, now: Timestamp) -> Result<Decision, Reason> {
+        let ticket = Ticket::new(pending(), &BrowserKey::new(&[1; 32]));
+        decide(ticket, page(), key.map(|key| BrowserKey::new(&[key; 32])).as_ref(), &form(raw), now)
+    }
+
+    #[test]
+    fn con_31_con_38_the_browser_that_was_shown_the_page_decides() {
+        assert!(matches!(decided(Some(1), "decision=approve", NOW), Ok(Decision::Approved(_))));
+        let Ok(Decision::Denied(redirect, id)) = decided(Some(1), "decision=deny", NOW) else { panic!("not denied") };
+        assert_eq!((redirect.uri(), &id), (pending().redirect().uri(), pending().id()));
+        for key in [None, Some(2)] {
+            assert_eq!(decided(key, "decision=approve", NOW).unwrap_err(), Reason::ConsentOtherBrowser);
+        }
+        for raw in ["", "decision=", "decision=Approve", "decision=yes"] {
+            assert_eq!(decided(Some(1), raw, NOW).unwrap_err(), Reason::DecisionMissing, "{raw}");
+        }
+    }
+
+    #[test]
+    fn con_21_ten_minutes_and_no_more() {
+        let (last, over) = (NOW.after(Duration::from_secs(599)), NOW.after(Duration::from_secs(600)));
+        assert!(decided(Some(1), "decision=approve", last).is_ok());
+        assert_eq!(decided(Some(1), "decision=approve", over).unwrap_err(), Reason::TransactionExpired);
+        assert_eq!(decided(Some(1), "decision=deny", over).unwrap_err(), Reason::TransactionExpired);
+        let last_page = |now: Timestamp| decide_last(signed_in("alice"), &page(), &form("decision=approve"), now).map(drop);
+        assert_eq!((last_page(last), last_page(over)), (Ok(()), Err(Reason::TransactionExpired)));
+    }
+
+    #[test]
+    fn a_039_the_last_page_is_decided_too() {
+        let decided = |raw: &str| decide_last(signed_in("alice"), &page(), &form(raw), NOW);
+        let Ok(LastDecision::Finished(finished, _)) = decided("decision=approve") else { panic!("not finished") };
+        assert_eq!(finished.identity().subject().sub(), "alice");
+        let Ok(LastDecision::Denied(redirect, id)) = decided("decision=deny") else { panic!("not denied") };
+        assert_eq!((redirect.uri(), &id), (pending().redirect().uri(), pending().id()));
+        assert_eq!(decided("").unwrap_err(), Reason::DecisionMissing);
+    }
+}

@@ -67,6 +67,8 @@ pub mod pkce;
 pub mod redirect;
 pub mod remember;
 pub mod resource;
+#[cfg(test)]
+mod samples;
 pub mod scope;
 pub mod secret;
 pub mod time;

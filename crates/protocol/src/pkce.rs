@@ -150,4 +150,11 @@ mod tests {
             assert!(Verifier::parse(&raw).is_err(), "{raw}");
         }
     }
+
+    #[test]
+    fn a_challenge_survives_being_stored() {
+        let challenge = Challenge::parse(Some(CHALLENGE), Some("S256")).expect("valid");
+        assert_eq!(String::from(challenge.clone()), CHALLENGE);
+        assert_eq!(serde_json::to_string(&challenge).expect("json"), format!("\"{CHALLENGE}\""));
+    }
 }

@@ -40,6 +40,9 @@ pub enum Destination {
     PrivateUse,
 }
 
+/// The parameters of our answers, and of the response modes that we do not have.
+const ANSWER: [&str; 7] = ["code", "state", "iss", "error", "error_description", "error_uri", "response"];
+
 impl RedirectUri {
     /// Accepts `https`, `http` on a loopback host, or a known private-use URI, in canonical form.
     ///
@@ -60,7 +63,9 @@ impl RedirectUri {
         }
         let canonical = url.as_str() == raw || url.as_str().strip_suffix('/') == Some(raw);
         let plain = !raw.contains(['#', '\\']) && !host.contains('*') && url.username().is_empty() && url.password().is_none();
-        if canonical && plain && raw.len() <= REDIRECT_URI_MAX { Ok(Self(raw.to_owned())) } else { Err(malformed) }
+        // A client reads each parameter of an answer once (RFC 6749 §4.1.2); which of two it reads would be the registrant's choice.
+        let own = url.query_pairs().any(|(name, _)| ANSWER.contains(&&*name));
+        if canonical && plain && !own && raw.len() <= REDIRECT_URI_MAX { Ok(Self(raw.to_owned())) } else { Err(malformed) }
     }
 
     /// The URI as registered or as sent.
@@ -92,18 +97,23 @@ impl RedirectUri {
         }
     }
 
+    /// Whether it leads back to this deployment.
+    fn is_of(&self, issuer: &Issuer) -> bool {
+        let origin = |raw: &str| Url::parse(raw).map(|url| url.origin());
+        matches!((origin(&self.0), origin(issuer.as_str())), (Ok(it), Ok(ours)) if it.is_tuple() && it == ours)
+    }
+
     /// Whether `presented` is this registered URI: to the letter, or on loopback with another port.
     #[must_use]
     pub fn accepts(&self, presented: &Self) -> bool {
         if self.0 == presented.0 {
             return true;
         }
-        let loopback = self.destination() == Destination::Loopback && presented.destination() == Destination::Loopback;
-        loopback && without_port(&self.0) == without_port(&presented.0)
+        without_port(&self.0).is_some_and(|known| Some(known) == without_port(&presented.0))
     }
 }
 
-/// Host and rest of a canonical `http` URI. The host is one of three loopback forms, and the port is canonical digits.
+/// Host and rest of a canonical loopback URI. The host is one of three forms, and the port is canonical digits.
 fn without_port(uri: &str) -> Option<(&str, &str)> {
     let after_scheme = uri.strip_prefix("http://")?;
     let authority_end = after_scheme.find(['/', '?']).unwrap_or(after_scheme.len());
@@ -176,6 +186,10 @@ pub fn match_redirect(
     let presented = presented.ok_or(Reason::RedirectMissing)?;
     // What could not have been registered was not.
     let uri = RedirectUri::parse(presented).map_err(|_| Reason::RedirectNotRegistered)?;
+    // An answer to ourselves would be a link of ours, made by a stranger.
+    if uri.is_of(issuer) {
+        return Err(Reason::RedirectNotRegistered);
+    }
     if passes(Guard::RedirectMatch, registered.iter().any(|known| known.accepts(&uri))) {
         Ok(TrustedRedirect { uri, state, issuer: issuer.clone() })
     } else {
@@ -229,6 +243,44 @@ mod tests {
     fn matches(registered: &str, presented: &str) -> bool {
         let issuer = Issuer::parse("https://as.test").unwrap();
         match_redirect(&[uri(registered)], Some(presented), None, &issuer).is_ok()
+    }
+
+    #[test]
+    fn an_answer_is_said_once_and_not_to_ourselves() {
+        for name in ANSWER {
+            let raw = format!("https://app.test/cb?x=1&{name}=y");
+            assert_eq!(RedirectUri::parse(&raw), Err(Reason::RegistrationRedirects), "{raw}");
+        }
+        for raw in ["https://app.test/cb?c%6fde=y", "http://localhost/cb?iss"] {
+            assert_eq!(RedirectUri::parse(raw), Err(Reason::RegistrationRedirects), "{raw}");
+        }
+        assert!(RedirectUri::parse("https://app.test/cb?codes=y&xstate=z").is_ok());
+        let issuer = Issuer::parse("http://localhost:8000").unwrap();
+        let to = |raw: &str| match_redirect(&[uri("http://localhost/cb")], Some(raw), None, &issuer).map(drop);
+        assert_eq!(to("http://localhost:8000/cb"), Err(Reason::RedirectNotRegistered));
+        assert_eq!(to("http://localhost:8001/cb"), Ok(()));
+    }
+
+    #[test]
+    fn as_35_the_host_that_a_person_is_shown() {
+        for (raw, host) in [
+            ("https://app.test:8443/cb", "app.test"),
+            ("http://127.0.0.1:5000/cb", "127.0.0.1"),
+            ("http://[::1]/cb", "[::1]"),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor"),
+        ] {
+            assert_eq!(uri(raw).host(), host, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_code_travels_with_state_and_issuer() {
+        let issuer = Issuer::parse("https://as.test").unwrap();
+        let state = Some(ClientState::parse("a b").unwrap());
+        let trusted = match_redirect(&[uri("https://app.test/cb?x=1")], Some("https://app.test/cb?x=1"), state, &issuer).unwrap();
+        let code = crate::secret::AuthorizationCode::new(&[7; 32]);
+        let location = format!("https://app.test/cb?x=1&code={}&state=a+b&iss=https%3A%2F%2Fas.test", code.expose());
+        assert_eq!(trusted.with_code(&code), location);
     }
 
     #[test]

@@ -297,4 +297,9 @@ mod tests {
         let plain = Origins::new("http://localhost:8000", &[]).unwrap();
         assert!(recalled("alice").may_leave(&plain).is_none());
     }
+
+    #[test]
+    fn a_memory_lasts_thirty_days() {
+        assert_eq!(MEMORY_LIFETIME.as_secs(), 2_592_000);
+    }
 }

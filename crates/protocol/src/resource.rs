@@ -28,7 +28,7 @@ impl ResourceUri {
     /// [`Reason::ResourceInvalid`] for anything else.
     pub fn parse(raw: &str) -> Result<Self, Reason> {
         let url = Url::parse(raw).map_err(|_| Reason::ResourceInvalid)?;
-        let absolute = matches!(url.scheme(), "https" | "http") && url.has_host();
+        let absolute = matches!(url.scheme(), "https" | "http");
         let plain = !raw.contains('#') && url.username().is_empty() && url.password().is_none() && raw.len() <= 2048;
         if !absolute || !plain {
             return Err(Reason::ResourceInvalid);
@@ -82,10 +82,7 @@ impl Catalog {
     /// [`Reason::ResourceUnknown`] for a foreign one, [`Reason::ResourceAmbiguous`] for none while there are several.
     pub fn resolve(&self, indicators: &[String]) -> Result<&ProtectedResource, Reason> {
         let Some((first, rest)) = indicators.split_first() else {
-            return match self.0.as_slice() {
-                [only] => Ok(only),
-                _ => Err(Reason::ResourceAmbiguous),
-            };
+            return self.only().ok_or(Reason::ResourceAmbiguous);
         };
         let wanted = ResourceUri::parse(first)?;
         for other in rest {
@@ -223,5 +220,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_https_and_http_are_addresses_of_servers() {
+        for raw in ["ftp://h/a", "wss://h/a", "file:///a", "data:,a", "urn:a:b"] {
+            assert_eq!(ResourceUri::parse(raw), Err(Reason::ResourceInvalid), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_catalogue_knows_what_it_has() {
+        let (one, two) = (catalog(&["https://h/a"]), catalog(&["https://h/a", "https://h/b"]));
+        assert_eq!(one.only().map(|only| only.uri.as_str()), Some("https://h/a"));
+        assert!(two.only().is_none() && catalog(&[]).only().is_none());
+        assert_eq!(two.scopes().to_string(), "mcp");
+        assert_eq!(two.iter().count(), 2);
     }
 }

@@ -223,4 +223,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_request_can_only_ask_so_much() {
+        let long = |bytes: usize| Scopes::parse(&"x".repeat(bytes)).is_ok();
+        let many = |count: usize| {
+            let tokens: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+            Scopes::parse(&tokens.join(" ")).is_ok()
+        };
+        assert!(many(SCOPES_MAX) && !many(SCOPES_MAX + 1));
+        let widest = std::iter::repeat_n("abc", SCOPE_PARAMETER_MAX / 4).collect::<Vec<_>>().join(" ");
+        assert!(Scopes::parse(&format!("{widest}{}", "d".repeat(SCOPE_PARAMETER_MAX - widest.len()))).is_ok());
+        assert!(!long(SCOPE_PARAMETER_MAX + 1));
+    }
 }

@@ -302,3 +302,45 @@ pub struct NewGrant {
     /// When.
     pub granted_at: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{NOW, awaiting, idp_request, pending, signed_in};
+
+    #[test]
+    fn con_19_con_21_only_the_answer_that_was_asked_for_and_in_time() {
+        let answered = |state: u8, later: u64| {
+            awaiting().answered(&IdpState::new(&[state; 32]), NOW.after(Duration::from_secs(later))).map(drop)
+        };
+        assert_eq!(answered(1, 599), Ok(()));
+        assert_eq!(answered(1, 600), Err(Reason::TransactionExpired));
+        assert_eq!(answered(2, 0), Err(Reason::CallbackOtherBrowser));
+    }
+
+    #[test]
+    fn a_transaction_is_the_same_from_its_page_to_its_grant() {
+        let (asked, awaited) = (pending(), awaiting());
+        assert_eq!((awaited.id(), awaited.request().state.matches(&idp_request().state)), (asked.id(), true));
+        let answer = awaited.answered(&idp_request().state, NOW).unwrap();
+        assert_eq!((answer.id(), answer.redirect().uri()), (asked.id(), asked.redirect().uri()));
+        let signed_in = signed_in("alice");
+        assert_eq!(signed_in.pending().id(), asked.id());
+        let ours = signed_in.may_leave(&Origins::new("https://mcp.test", &[]).unwrap()).unwrap();
+        let grant = signed_in.grant(ours, GrantId::new([2; 16]), NOW);
+        assert_eq!(
+            (&grant.transaction, &grant.client, &grant.resource, &grant.scopes),
+            (asked.id(), asked.client(), asked.resource(), asked.scopes())
+        );
+        assert_eq!((grant.client_name.as_str(), asked.client_name().as_str()), ("App", "App"));
+        assert_eq!(grant.transaction_ends, NOW.after(TRANSACTION_LIFETIME));
+        assert!(grant.refresh && !asked.may_be_remembered());
+    }
+
+    #[test]
+    fn on_plain_http_a_code_waits_for_the_last_page() {
+        let may_leave = |url: &str| signed_in("alice").may_leave(&Origins::new(url, &[]).unwrap()).is_some();
+        assert!(may_leave("https://mcp.test") && !may_leave("http://localhost:8000"));
+        assert!(!signed_in("alice").remember());
+    }
+}

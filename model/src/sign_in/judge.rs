@@ -69,7 +69,7 @@ impl SignIn {
         let hers = |transaction: usize| self.opened.get(transaction).is_some_and(|opened| opened.browser == Person::Victim);
         let jar = self.jar_of(Person::Victim);
         match step {
-            Step::Open { link, .. } => link.app == link.redirect,
+            Step::Open { link, .. } => link.app == link.redirect && !link.foreign,
             Step::Decide { browser: Person::Victim, transaction, own_page: true } => {
                 in_time(transaction) && hers(transaction) && jar.ownership.contains(&transaction)
             }

@@ -64,6 +64,8 @@ pub(crate) struct Link {
     pub(crate) entry: Entry,
     /// Whether it asks for more scopes than usual.
     pub(crate) more: bool,
+    /// Whether it asks for a resource that is not ours.
+    pub(crate) foreign: bool,
 }
 
 /// A transaction that was opened somewhere.

@@ -7,18 +7,18 @@ use crate::people::{App, Person};
 use crate::search::World;
 
 const fn link(app: App) -> Link {
-    Link { app, redirect: app, entry: Entry::Direct, more: false }
+    Link { app, redirect: app, entry: Entry::Direct, more: false, foreign: false }
 }
 
 /// A link that asks for a client's code at the attacker's address.
-const MIXED: Link = Link { app: App::Honest, redirect: App::Evil, entry: Entry::Direct, more: false };
+const MIXED: Link = Link { app: App::Honest, redirect: App::Evil, entry: Entry::Direct, more: false, foreign: false };
 
 impl SignIn {
     /// The links that a person opens. Anybody can write any; these differ in what they could bring about.
     fn links(&self, browser: Person) -> Vec<Link> {
         let (honest, evil) = (link(App::Honest), link(App::Evil));
         if !self.remembers() {
-            return vec![honest, evil, MIXED];
+            return vec![honest, evil, MIXED, Link { foreign: true, ..honest }];
         }
         match browser {
             Person::Attacker => vec![honest, evil],
@@ -115,7 +115,13 @@ impl World for SignIn {
     fn take(&self, step: &Step) -> Result<Self, String> {
         let mut next = self.clone();
         let outcome = match *step {
-            Step::Open { browser, link } => next.open(browser, link).map(|()| None),
+            Step::Open { browser, link } => {
+                let opened = next.open(browser, link);
+                if opened.is_ok() && link.foreign {
+                    return Err("a person was asked about a resource that is not ours".to_owned());
+                }
+                opened.map(|()| None)
+            }
             Step::Decide { browser, transaction, own_page } => next.consent(browser, transaction, own_page).map(|()| None),
             Step::SignIn { browser, approval, account } => {
                 next.answers.push(Answer { approval, browser, account, spent: false });

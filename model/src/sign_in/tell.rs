@@ -4,14 +4,15 @@ use super::{Entry, Link, Step};
 use crate::people::Person;
 
 fn opens(browser: Person, link: Link) -> String {
-    let Link { app, redirect, entry, more } = link;
+    let Link { app, redirect, entry, more, foreign } = link;
     let begins = match entry {
         Entry::Direct => format!("{} opens a link of {}", browser.name(), app.name()),
         Entry::Sent => format!("another site sends {}'s browser to a link of {}", browser.name(), app.name()),
     };
     let address = if app == redirect { String::new() } else { format!(" with the redirect URI of {}", redirect.name()) };
     let scopes = if more { ", for more scopes than usual" } else { "" };
-    format!("{begins}{address}{scopes}")
+    let resource = if foreign { ", for a resource that is not ours" } else { "" };
+    format!("{begins}{address}{scopes}{resource}")
 }
 
 /// Tells a step.

@@ -92,11 +92,12 @@ pub(super) fn authorize(origin: &str, place: Place, opened: &Opened, number: usi
         name: "Tools".to_owned(),
         scopes: Scopes::parse("read write")?,
     }]);
-    let Link { app, redirect, more, .. } = opened.link;
+    let Link { app, redirect, more, foreign, .. } = opened.link;
+    let asked = if foreign { "https://elsewhere.test/mcp" } else { &resource };
     let now = time(opened.late);
     let client = client(app, place, now)?;
     let query = format!(
-        "response_type=code&client_id={}&redirect_uri={}&code_challenge={CHALLENGE}&code_challenge_method=S256&resource={resource}&state=s&scope={}",
+        "response_type=code&client_id={}&redirect_uri={}&code_challenge={CHALLENGE}&code_challenge_method=S256&resource={asked}&state=s&scope={}",
         client.id,
         redirect.redirect(),
         if more { "read+write" } else { "read" },

@@ -104,7 +104,7 @@ impl CodeState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::samples::{grant, policy};
+    use crate::samples::{grant, policy};
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 

@@ -120,7 +120,7 @@ impl Policy<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::samples::{grant, policy};
+    use crate::samples::{grant, policy};
 
     #[test]
     fn r32_a_grant_is_judged_by_the_rules_and_resources_of_today() {

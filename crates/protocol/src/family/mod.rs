@@ -9,8 +9,6 @@
 mod code;
 mod grant;
 mod refresh;
-#[cfg(test)]
-mod samples;
 
 use std::time::Duration;
 
@@ -108,5 +106,21 @@ mod tests {
         let at = Timestamp::from_seconds;
         assert_eq!(lifetimes.refresh_ends(at(0), at(0)), at(10));
         assert_eq!(lifetimes.refresh_ends(at(0), at(9)), at(15));
+    }
+
+    #[test]
+    fn rs_23_a_client_is_promised_a_little_less_than_there_is() {
+        let promise = |lives: u64| {
+            let lifetimes = Lifetimes { access_token: Duration::from_secs(lives), ..Lifetimes::default() };
+            lifetimes.access_token_promise().as_secs()
+        };
+        assert_eq!((promise(300), promise(50), promise(20), promise(5)), (290, 40, 16, 4));
+    }
+
+    #[test]
+    fn a_108_a_token_is_revoked_by_its_own_client() {
+        let client = |id: &str| ClientId::parse(id).unwrap();
+        assert!(may_revoke(&client("a"), &client("a")));
+        assert!(!may_revoke(&client("a"), &client("b")));
     }
 }

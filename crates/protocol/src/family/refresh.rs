@@ -133,7 +133,7 @@ pub fn second_use(rotated_at: Timestamp, now: Timestamp, grace: Duration) -> Sec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::samples::{grant, policy};
+    use crate::samples::{grant, policy};
 
     #[test]
     fn a_102_a_104_a_105_refresh_never_grows() {

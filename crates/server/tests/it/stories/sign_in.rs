@@ -14,6 +14,7 @@ use crate::support::{Client, World};
 struct Link {
     app: App,
     redirect: App,
+    foreign: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -68,12 +69,16 @@ pub async fn play(story: &Story) -> bool {
         answers: Vec::new(),
         last_pages: Vec::new(),
     };
+    let mut asked_foreign = false;
     let mut code_left = false;
     for step in story.steps() {
         let answer = player.take(step).await;
+        // A page about somebody else's resource is the harm itself.
+        asked_foreign |=
+            matches!(step, Step::Open { link, .. } if link.foreign) && answer.as_ref().is_some_and(|page| page.status == 200);
         code_left = answer.as_ref().is_some_and(|answer| answer.sent("code").is_some_and(|_| left(answer)));
     }
-    code_left
+    code_left || asked_foreign
 }
 
 /// Whether an answer sends a browser to a client.
@@ -147,7 +152,9 @@ impl Player {
 
     async fn open(&mut self, browser: Person, link: Link) -> Option<Answer> {
         let client = if link.app == App::Evil { &self.evil } else { &self.honest };
-        let url = self.world.authorize_url(client, &[("redirect_uri", redirect(link.redirect))]);
+        let resource = if link.foreign { "https://elsewhere.test/mcp".to_owned() } else { self.world.at("/mcp") };
+        let changes = [("redirect_uri", redirect(link.redirect)), ("resource", resource.as_str())];
+        let url = self.world.authorize_url(client, &changes);
         let answer = self.browser(browser).step(Method::GET, &url, &[], String::new()).await;
         match answer.location() {
             Some(provider) => {
