@@ -301,4 +301,10 @@ mod tests {
             assert!(Origins::new("https://a", &[further.to_owned()]).is_err(), "{further}");
         }
     }
+
+    #[test]
+    fn our_origin_is_as_browsers_write_it() {
+        assert_eq!(origins("https://MCP.example.com:443/").own(), "https://mcp.example.com");
+        assert_eq!(origins("http://localhost:8000").own(), "http://localhost:8000");
+    }
 }

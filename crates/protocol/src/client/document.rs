@@ -215,8 +215,12 @@ mod tests {
         for body in ["[]", "", "null", "{\"client_id\":\"a\",\"client_id\":\"b\"}"] {
             assert_eq!(read(&url, body.as_bytes(), NOW).err(), Some(Reason::DocumentMalformed), "{body}");
         }
-        let large = document(|json| json["x"] = "x".repeat(DOCUMENT_MAX).into());
-        assert_eq!(large.err(), Some(Reason::DocumentMalformed), "AS-31");
+        let padded = |bytes: usize| {
+            let body = json!({ "client_id": URL, "client_name": "App", "redirect_uris": ["https://app.test/cb"] }).to_string();
+            let padding = " ".repeat(bytes - body.len());
+            read(&DocumentUrl::parse(URL).unwrap(), format!("{body}{padding}").as_bytes(), NOW).map(drop)
+        };
+        assert_eq!((padded(5120), padded(5121)), (Ok(()), Err(Reason::DocumentMalformed)), "AS-31");
     }
 
     #[test]
@@ -240,7 +244,16 @@ mod tests {
             json["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt", "none"]);
         });
         assert_eq!(either.unwrap().registration.auth_method, AuthMethod::None);
+        let only_keys = document(|json| {
+            json["token_endpoint_auth_method"] = "private_key_jwt".into();
+            json["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
+        });
+        assert_eq!(only_keys.err(), Some(Reason::DocumentAuthMethod));
         assert!(document(|json| json["jwks"] = json!({ "keys": [{ "kty": "EC", "x": "x" }] })).is_ok());
+        for member in ["d", "p", "q", "k"] {
+            let published = document(|json| json["jwks"] = json!({ "keys": [{ "kty": "RSA", member: "x" }] }));
+            assert_eq!(published.err(), Some(Reason::DocumentSecret), "{member}");
+        }
     }
 
     proptest! {
