@@ -150,7 +150,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let seal = Arc::new(Seal::new(&master).map_err(Failure::from)?);
     let store = open_store(&config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
-    let revoked = Arc::new(Revoked::new(config.tokens.access_token, Arc::clone(&clock)));
+    let revoked = Arc::new(Revoked::new(config.tokens.access_token));
     let fetch = FetchClient::new().map_err(|error| StartError::Failed(Failure::internal(error.to_string())))?;
     let idp_scopes = config.idp.scopes.clone();
     let idp = Provider::new(idp::OidcConfig::new(config.idp, format!("{issuer}/callback")), fetch, Arc::clone(&clock));

@@ -22,6 +22,7 @@ mod keyring;
 mod master;
 mod metadata;
 mod pages;
+mod places;
 #[cfg(feature = "test-hooks")]
 pub mod probes;
 mod proxy;

@@ -1,15 +1,16 @@
 //! Revoked grants, in memory, so that the hot path asks no database (decision 6).
 //!
 //! The set holds what was revoked within one access-token lifetime: an older revocation has nothing left to stop. The store's feed keeps
-//! it up to date with what other processes revoke; what this process revokes counts at once.
+//! it up to date with what other processes revoke; what this process revokes counts at once. How long an entry is kept is counted on the
+//! monotonic clock: the machine's time may jump ahead and back, and must not revive a token.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use deputy_protocol::{GrantId, Timestamp};
+use deputy_protocol::GrantId;
+use tokio::time::Instant;
 
-use crate::clock::Clock;
 use crate::store::{Store, StoreResult};
 
 /// How often the feed is read. With it, a revocation reaches every process within two seconds.
@@ -21,15 +22,14 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// The revoked grants whose access tokens may still be in their time.
 #[derive(Debug)]
 pub(crate) struct Revoked {
-    until: RwLock<HashMap<GrantId, Timestamp>>,
+    since: RwLock<HashMap<GrantId, Instant>>,
     keep: Duration,
-    clock: Arc<dyn Clock>,
 }
 
 impl Revoked {
-    pub(crate) fn new(access_token_lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(access_token_lifetime: Duration) -> Self {
         // A minute more than a token lives, for replicas whose clocks differ.
-        Self { until: RwLock::default(), keep: access_token_lifetime.max(LONGEST).saturating_add(Duration::from_secs(60)), clock }
+        Self { since: RwLock::default(), keep: access_token_lifetime.max(LONGEST).saturating_add(Duration::from_secs(60)) }
     }
 
     /// How long a revocation must stay in the feed.
@@ -39,8 +39,7 @@ impl Revoked {
 
     /// Refuses a grant's access tokens from now on.
     pub(crate) fn add(&self, grant: GrantId) {
-        let until = self.clock.now().after(self.keep);
-        self.until.write().unwrap_or_else(PoisonError::into_inner).insert(grant, until);
+        self.since.write().unwrap_or_else(PoisonError::into_inner).insert(grant, Instant::now());
     }
 
     /// Takes in the feed after `sequence` and gives the last place read.
@@ -55,13 +54,12 @@ impl Revoked {
 
     /// Forgets what has nothing left to stop.
     pub(crate) fn prune(&self) {
-        let now = self.clock.now();
-        self.until.write().unwrap_or_else(PoisonError::into_inner).retain(|_, until| *until > now);
+        self.since.write().unwrap_or_else(PoisonError::into_inner).retain(|_, since| since.elapsed() < self.keep);
     }
 }
 
 impl deputy_guard::Revocations for Revoked {
     fn is_revoked(&self, grant: &GrantId) -> bool {
-        self.until.read().unwrap_or_else(PoisonError::into_inner).contains_key(grant)
+        self.since.read().unwrap_or_else(PoisonError::into_inner).contains_key(grant)
     }
 }

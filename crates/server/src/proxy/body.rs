@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Clock;
+use crate::places::Place;
 
 /// Asks again and again whether a request may go on.
 pub(super) struct Watch {
@@ -23,13 +24,22 @@ pub(super) struct Watch {
     verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     ticks: Interval,
+    /// The request is open for as long as this lives.
+    _place: Place<String>,
 }
 
 impl Watch {
-    pub(super) fn new(permit: Permit, ends: Timestamp, verifier: Arc<Verifier>, clock: Arc<dyn Clock>, every: Duration) -> Self {
+    pub(super) fn new(
+        permit: Permit,
+        ends: Timestamp,
+        verifier: Arc<Verifier>,
+        clock: Arc<dyn Clock>,
+        every: Duration,
+        place: Place<String>,
+    ) -> Self {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { permit, ends, verifier, clock, ticks }
+        Self { permit, ends, verifier, clock, ticks, _place: place }
     }
 
     /// Ready once the request may go on no more, with the reason.

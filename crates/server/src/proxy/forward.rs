@@ -22,6 +22,7 @@ use super::body::Watch;
 use super::sessions::{Owner, Sessions};
 use super::{Limits, headers, refusal, response};
 use crate::clock::Clock;
+use crate::places::Places;
 
 /// How long an idle connection is kept: less than the five seconds of Node.js and uvicorn, which would otherwise close it just as a
 /// request is written to it.
@@ -53,6 +54,7 @@ pub(super) struct Forwarder {
     verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    open: Places<String>,
 }
 
 impl fmt::Debug for Forwarder {
@@ -88,7 +90,7 @@ impl Forwarder {
             }
             _ => return Err(Reason::UrlInvalid),
         };
-        Ok(Self { backend, pool, sessions, verifier, clock, limits })
+        Ok(Self { backend, pool, sessions, verifier, clock, limits, open: Places::new(limits.open_requests) })
     }
 
     /// Sends the request on and gives the cleaned answer. The permit is the proof that it may go.
@@ -99,12 +101,14 @@ impl Forwarder {
             Method::POST => permit.expires().after(self.limits.answer_grace),
             _ => permit.expires(),
         };
+        let Some(place) = self.open.take(permit.subject().to_owned()) else { return refusal::crowded() };
         let owner = self.sessions.owner(&permit);
         let request = match self.outbound(&permit, &owner, request) {
             Ok(request) => request,
             Err((status, reason)) => return refusal::response(status, reason),
         };
-        let mut watch = Watch::new(permit, ends, Arc::clone(&self.verifier), Arc::clone(&self.clock), self.limits.recheck);
+        let (verifier, clock) = (Arc::clone(&self.verifier), Arc::clone(&self.clock));
+        let mut watch = Watch::new(permit, ends, verifier, clock, self.limits.recheck, place);
         let answer = tokio::select! {
             answer = self.pool.send(request) => answer,
             reason = poll_fn(|cx| watch.poll_ended(cx)) => return refusal::of(&self.verifier.refuse(reason)),

@@ -67,6 +67,8 @@ pub(crate) struct Limits {
     /// How long the answer to a POST may go on after its token's end, so that a call begun with a valid token is not cut off. A revoked
     /// grant ends it at once; a GET stream ends with the token.
     pub(crate) answer_grace: Duration,
+    /// How many requests a person may have open at once, streams included. Several clients with parallel tool calls fit.
+    pub(crate) open_requests: usize,
 }
 
 impl Default for Limits {
@@ -76,6 +78,7 @@ impl Default for Limits {
             connect: Duration::from_secs(10),
             recheck: Duration::from_secs(1),
             answer_grace: Duration::from_secs(300),
+            open_requests: 128,
         }
     }
 }

@@ -29,6 +29,13 @@ pub(super) fn method() -> Response<Body> {
     response
 }
 
+/// This person has too many requests open: others go on, and so may they when some have ended.
+pub(super) fn crowded() -> Response<Body> {
+    let mut response = response(StatusCode::TOO_MANY_REQUESTS, Reason::TooManyRequests);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
 /// The backend is away: the client should try again, and not sign in anew (I12).
 pub(super) fn unreachable(status: StatusCode) -> Response<Body> {
     let mut response = response(status, Reason::BackendUnreachable);

@@ -1,11 +1,11 @@
 //! Serving a router on a listener, with an end. What a peer costs is bounded from its first byte to its last (A-230, A-231, I10).
 
 mod activity;
-mod addresses;
 mod stall;
 #[cfg(test)]
 mod tests;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::places::{Place, Places};
 use activity::{Activity, Counted};
-use addresses::{AddressPlace, Addresses};
 use stall::Stall;
 
 /// Largest request head, in bytes. Long states and several sealed cookies fit.
@@ -89,7 +89,7 @@ pub async fn serve_at_most(
 
 async fn serve_within(listener: TcpListener, router: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let addresses = Addresses::new(limits.of_one_address);
+    let addresses = Places::new(limits.of_one_address);
     let ending = CancellationToken::new();
     let server = Server { builder: builder(limits), router, limits, ending: ending.clone() };
     let mut shutdown = std::pin::pin!(shutdown);
@@ -107,7 +107,7 @@ async fn serve_within(listener: TcpListener, router: Router, limits: Limits, shu
                 continue;
             }
         };
-        let Some(address) = stream.peer_addr().ok().and_then(|peer| addresses.enter(peer.ip())) else {
+        let Some(address) = stream.peer_addr().ok().and_then(|peer| addresses.take(source(peer.ip()))) else {
             tracing::debug!("a connection more than one address may have");
             continue;
         };
@@ -118,6 +118,14 @@ async fn serve_within(listener: TcpListener, router: Router, limits: Limits, shu
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     if tokio::time::timeout(DRAIN, places.acquire_many(all)).await.is_err() {
         tracing::info!("some requests were still open and are cut now");
+    }
+}
+
+/// What counts as one source: an IPv4 address however it is written, and the 64 bits of IPv6 that a household or a machine gets.
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -151,7 +159,7 @@ struct Server {
 
 impl Server {
     /// One connection, from its first byte to its end. It keeps its places until then.
-    async fn connection(self, stream: TcpStream, _place: OwnedSemaphorePermit, _address: AddressPlace) {
+    async fn connection(self, stream: TcpStream, _place: OwnedSemaphorePermit, _address: Place<IpAddr>) {
         if tokio::time::timeout(self.limits.first_bytes, speaks(&stream)).await != Ok(true) {
             return;
         }

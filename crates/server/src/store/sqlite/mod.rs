@@ -28,6 +28,9 @@ use super::{
 };
 use rows::{damaged, from_json, maybe_time, parsed, read_grant, sql, time};
 
+/// A clock that is so far ahead of everything that was written is wrong, or nobody was here.
+const CLOCK_JUMP: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// One SQLite file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
@@ -118,6 +121,18 @@ async fn insert_grant(tx: &mut Transaction<'static, Db>, grant: &Grant, idp_toke
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Whether the time can be right: nothing that was written is more than a day older. A machine that wakes up in another year must not
+/// forget everybody (A-250); one that nobody used for days has nothing that presses.
+async fn clock_fits(tx: &mut Transaction<'static, Db>, now: Timestamp) -> StoreResult<bool> {
+    let newest: Option<i64> = sqlx::query_scalar(
+        "SELECT max(at) FROM (SELECT max(granted_at) AS at FROM grants UNION ALL SELECT max(rotated_at) FROM refresh_tokens \
+         UNION ALL SELECT max(at) FROM revocations)",
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(newest.is_none_or(|newest| sql(now.before(CLOCK_JUMP)) <= newest))
 }
 
 /// A write that repeats what was judged must find it so. In a transaction that excludes all other writers it does.
@@ -320,6 +335,9 @@ impl Store for Sqlite {
         // A code is remembered for ten minutes after its end, so that a late replay still ends its grant.
         let long_over = sql(now.before(Duration::from_secs(600)));
         let mut tx = self.write().await?;
+        if !clock_fits(&mut tx, now).await? {
+            return Ok(());
+        }
         sqlx::query("DELETE FROM completed_transactions WHERE until <= ?").bind(sql(now)).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM codes WHERE ends_at <= ?").bind(long_over).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM refresh_tokens WHERE ends_at <= ?").bind(sql(now)).execute(&mut *tx).await?;
