@@ -131,6 +131,13 @@ impl Gateway {
     pub async fn count_rows(&self) -> Result<Vec<(&'static str, i64)>, StoreError> {
         self.0.store.count().await
     }
+
+    /// Forgets what has ended, now instead of when it is due.
+    #[cfg(feature = "test-hooks")]
+    pub async fn forget(&self) {
+        self.0.revoked.prune();
+        self.0.forget().await;
+    }
 }
 
 async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, StartError> {
@@ -255,13 +262,17 @@ async fn sweep(shared: std::sync::Weak<Shared>) {
     loop {
         ticks.tick().await;
         let Some(gateway) = shared.upgrade() else { return };
-        if let Err(error) = gateway.store.sweep(gateway.clock.now(), gateway.revoked.keep()).await {
-            tracing::warn!(target: "deputy::store", %error, "cannot sweep; trying again later");
-        }
+        gateway.forget().await;
     }
 }
 
 impl Shared {
+    async fn forget(&self) {
+        if let Err(error) = self.store.sweep(self.clock.now(), self.revoked.keep()).await {
+            tracing::warn!(target: "deputy::store", %error, "cannot sweep; trying again later");
+        }
+    }
+
     /// What is allowed today.
     pub(crate) fn policy(&self) -> Policy<'_> {
         Policy { rules: &self.rules, catalog: &self.catalog }

@@ -17,6 +17,10 @@ impl TestClock {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    pub fn set_back(&self, seconds: u64) {
+        self.0.fetch_sub(seconds, Ordering::SeqCst);
+    }
+
     pub fn seconds(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
