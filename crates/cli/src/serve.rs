@@ -17,6 +17,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), String> {
         tracing::warn!(target: "deputy::config", "{note}");
     }
     // Both before the gateway starts: a second process must not touch the store, and a signal must not be lost.
+    signals::outlive_full_files()?;
     let ended = signals::shutdown()?;
     let listener = TcpListener::bind(listen).await.map_err(|error| cannot_listen(&listen.to_string(), &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(&listen.to_string(), &error))?;

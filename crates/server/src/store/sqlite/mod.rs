@@ -53,8 +53,12 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let pool =
-            SqlitePoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(5)).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(5))
+            .after_release(|connection, _| Box::pin(is_idle(connection)))
+            .connect_with(options)
+            .await?;
         migrator().run(&pool).await.map_err(|error| StoreError(error.to_string()))?;
         Ok(Self { pool })
     }
@@ -62,6 +66,15 @@ impl Sqlite {
     async fn write(&self) -> StoreResult<Transaction<'static, Db>> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// Whether a connection that comes back is outside of every transaction. SQLite ends a transaction by itself when the disk is full, sqlx
+/// then waits for an end that never comes: such a connection would refuse every write until a restart (A-247, I12).
+async fn is_idle(connection: &mut sqlx::SqliteConnection) -> Result<bool, sqlx::Error> {
+    use sqlx::Connection as _;
+    // A rollback may still be under way; the answer comes after it.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 fn migrator() -> Migrator {
