@@ -1,0 +1,27 @@
+//! The built binary against SIGKILL and a full disk (R31): what was acknowledged counts, what was not may be tried again.
+#![cfg(unix)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+#[path = "../../../server/tests/support/backend.rs"]
+#[expect(dead_code, reason = "shared with the tests of the server")]
+mod backend;
+#[path = "../../../server/tests/support/clock.rs"]
+#[expect(dead_code, reason = "shared with the tests of the server")]
+mod clock;
+#[path = "../../../server/tests/support/idp.rs"]
+#[expect(dead_code, reason = "shared with the tests of the server")]
+mod idp;
+
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod kill;
+mod process;
+mod visitor;
