@@ -138,6 +138,15 @@ impl Gateway {
         self.0.revoked.prune();
         self.0.forget().await;
     }
+
+    /// Signs what only a faulty gateway would say, for tests of those who check it.
+    ///
+    /// # Errors
+    /// [`Reason::Internal`] when it cannot be written.
+    #[cfg(feature = "test-hooks")]
+    pub fn sign_anything(&self, claims: &serde_json::Value) -> Result<String, Reason> {
+        self.0.keyring.sign(claims)
+    }
 }
 
 async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, StartError> {

@@ -277,6 +277,21 @@ fn a_public_provider_that_lets_everybody_in_is_noted() {
     assert!(load(&without_secret).unwrap().notes[0].contains("public client"));
 }
 
+/// A mistake that systems of this kind have made: an empty list of who may come in lets everybody in.
+#[test]
+fn an_empty_list_of_who_may_come_in_does_not_start() {
+    for issuer in ["https://login.example.com", "https://accounts.google.com"] {
+        let file = GOOD.replace("https://login.example.com", issuer);
+        for access in ["[access]\nallow = []", "[access]", ""] {
+            let error = load(&file.replace("[access]\nallow = [\"domain:example.com\"]", access)).unwrap_err();
+            assert!(error.contains("nobody may come in"), "{issuer} {access:?}: {error}");
+        }
+        for rule in ["", " ", "domain:", "email:", "group:", "subject:"] {
+            assert!(load(&file.replace("domain:example.com", rule)).is_err(), "{issuer} {rule:?}");
+        }
+    }
+}
+
 #[test]
 fn a_260_dangerous_switches_do_not_exist() {
     for switch in

@@ -1,6 +1,5 @@
 //! Mistakes that systems of this kind have made, one test for each.
 
-use base64::Engine as _;
 use http::Method;
 use serde_json::json;
 
@@ -151,18 +150,29 @@ async fn an_empty_list_of_who_may_come_in_lets_nobody_in() {
 async fn a_token_without_an_audience_is_for_nobody() {
     let world = World::new().await;
     let (_, access, _) = world.signed_in().await;
-    // Another deployment, other keys; and our own claims without `aud`.
     let (_, foreign, _) = World::new().await.signed_in().await;
-    let mut said = claims(&access);
-    assert_eq!(said["aud"], json!(world.at("/mcp")), "always one, never unset");
-    said.as_object_mut().unwrap().remove("aud");
-    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(said.to_string());
-    let mut parts: Vec<_> = access.split('.').collect();
-    parts[1] = &payload;
-    for token in [foreign, parts.join(".")] {
-        assert_eq!(world.call(&token).await.status, 401);
+    assert_eq!(world.call(&foreign).await.status, 401, "another deployment, other keys");
+    let said = claims(&access);
+    let own = world.at("/mcp");
+    assert_eq!(said["aud"], json!(own), "always one, never unset");
+    let signed = |audience: Option<serde_json::Value>| {
+        let mut said = said.clone();
+        let claims = said.as_object_mut().unwrap();
+        match audience {
+            Some(audience) => claims.insert("aud".to_owned(), audience),
+            None => claims.remove("aud"),
+        };
+        world.gateway.sign_anything(&said).unwrap()
+    };
+    // Signed with our own key, so that nothing but the audience can be what is wrong.
+    assert_eq!(world.call(&signed(Some(json!(own)))).await.status, 200);
+    let served = world.backend.requests();
+    let others = [json!(null), json!(""), json!([]), json!([""]), json!("*"), json!(world.origin), json!(world.at("/"))];
+    for audience in others.map(Some).into_iter().chain([None]) {
+        let answer = world.call(&signed(audience.clone())).await;
+        assert_eq!(answer.status, 401, "{audience:?}");
     }
-    assert_eq!(world.backend.requests(), 0);
+    assert_eq!(world.backend.requests(), served);
 }
 
 const SPOOFED: [(&str, &str); 8] = [
