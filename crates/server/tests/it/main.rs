@@ -7,6 +7,7 @@ mod support;
 mod attacks;
 mod attacks_codes;
 mod attacks_faults;
+mod attacks_legs;
 mod attacks_proxy;
 mod attacks_surface;
 mod authorize;
