@@ -1,4 +1,4 @@
-//! Which requests of a connection are under way, from their head to the last byte of their answer.
+//! Which requests of a connection are under way, from their head to the last byte of their answer, and who keeps whom waiting.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,7 +16,9 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::time::Instant;
 
-/// How often an idle connection is looked at, as a part of how long it may be idle.
+use super::Limits;
+
+/// How often a connection is looked at, as a part of how long it may be idle or unread.
 const LOOKS: u32 = 4;
 
 /// What a connection is doing.
@@ -25,31 +27,51 @@ pub(super) struct Activity(Mutex<State>);
 
 #[derive(Clone, Copy, Debug)]
 struct State {
+    /// Requests under way.
     open: usize,
+    /// Those of them that wait for us or a backend. The others wait for their peer to read.
+    ours: usize,
+    /// When one last began, went on or ended.
     since: Instant,
+}
+
+impl State {
+    /// How long this may last.
+    fn patience(&self, limits: Limits) -> Duration {
+        match (self.open, self.ours) {
+            (0, _) => limits.idle,
+            // HTTP/2 has windows of its own: a peer may read the connection and leave every answer unread (RFC 9113 §5.2).
+            (_, 0) => limits.unread,
+            _ => Duration::MAX,
+        }
+    }
 }
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { open: 0, since: Instant::now() })))
+        Arc::new(Self(Mutex::new(State { open: 0, ours: 0, since: Instant::now() })))
     }
 
-    fn change(&self, edit: impl FnOnce(usize) -> usize) {
+    fn change(&self, edit: impl FnOnce(&mut State)) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State { open: edit(state.open), since: Instant::now() };
+        edit(&mut state);
+        state.since = Instant::now();
     }
 
     fn begin(self: &Arc<Self>) -> Open {
-        self.change(|open| open.saturating_add(1));
-        Open(Arc::clone(self))
+        self.change(|state| {
+            state.open = state.open.saturating_add(1);
+            state.ours = state.ours.saturating_add(1);
+        });
+        Open { activity: Arc::clone(self), ours: true }
     }
 
-    /// Waits until no request has been under way for this long.
-    pub(super) async fn quiet_for(&self, long: Duration) {
+    /// Waits until no request has been under way for too long, or every one has waited for its peer for too long.
+    pub(super) async fn over(&self, limits: Limits) {
         loop {
-            tokio::time::sleep(long / LOOKS).await;
+            tokio::time::sleep(limits.idle.min(limits.unread) / LOOKS).await;
             let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.open == 0 && state.since.elapsed() >= long {
+            if state.since.elapsed() >= state.patience(limits) {
                 return;
             }
         }
@@ -58,11 +80,31 @@ impl Activity {
 
 /// A request under way.
 #[derive(Debug)]
-struct Open(Arc<Activity>);
+struct Open {
+    activity: Arc<Activity>,
+    ours: bool,
+}
+
+impl Open {
+    /// It waits for us: there is nothing to send.
+    fn waits_for_us(&mut self) {
+        if !self.ours {
+            self.ours = true;
+            self.activity.change(|state| state.ours = state.ours.saturating_add(1));
+        }
+    }
+
+    /// It waits for its peer: there is something to read.
+    fn waits_for_peer(&mut self) {
+        let was_ours = usize::from(std::mem::take(&mut self.ours));
+        self.activity.change(|state| state.ours = state.ours.saturating_sub(was_ours));
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.change(|open| open.saturating_sub(1));
+        self.waits_for_peer();
+        self.activity.change(|state| state.open = state.open.saturating_sub(1));
     }
 }
 
@@ -85,16 +127,20 @@ impl Service<Request<Incoming>> for Counted {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (open, answer) = (self.activity.begin(), self.router.call(request));
-        Box::pin(async move { Ok(answer.await?.map(|body| CountedBody { body, _open: open })) })
+        let (mut open, answer) = (self.activity.begin(), self.router.call(request));
+        Box::pin(async move {
+            let answer = answer.await?;
+            open.waits_for_peer();
+            Ok(answer.map(|body| CountedBody { body, open }))
+        })
     }
 }
 
-/// A body whose request is under way for as long as it is sent.
+/// A body whose request is under way for as long as it is sent. The library asks for a frame when there is room for it at the peer.
 #[derive(Debug)]
 pub(super) struct CountedBody {
     body: Body,
-    _open: Open,
+    open: Open,
 }
 
 impl HttpBody for CountedBody {
@@ -102,7 +148,12 @@ impl HttpBody for CountedBody {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        match frame {
+            Poll::Pending => self.open.waits_for_us(),
+            Poll::Ready(_) => self.open.waits_for_peer(),
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

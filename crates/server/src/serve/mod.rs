@@ -40,7 +40,7 @@ struct Limits {
     /// How long a connection may take to send a request head, idle time before it included, and how long HTTP/2 may have no stream.
     /// Load balancers keep connections for 60 seconds and expect us to keep them longer: else they send a request into a closing one.
     idle: Duration,
-    /// How long a peer may leave an answer unread.
+    /// How long a peer may leave an answer unread: a write may wait so long, and HTTP/2 without room for any of its open answers.
     unread: Duration,
     /// Most connections at once. Further ones wait in the kernel's queue (I10).
     connections: usize,
@@ -172,7 +172,7 @@ impl Server {
         let patience = tokio::select! {
             ended = connection.as_mut() => return told(ended),
             () = self.ending.cancelled() => DRAIN,
-            () = activity.quiet_for(self.limits.idle) => GOODBYE,
+            () = activity.over(self.limits) => GOODBYE,
         };
         connection.as_mut().graceful_shutdown();
         told(tokio::time::timeout(patience, connection).await.unwrap_or(Ok(())));

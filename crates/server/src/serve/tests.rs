@@ -27,6 +27,8 @@ async fn server(limits: Limits) -> TcpStream {
     let router = Router::new()
         .route("/", get(|| async { "ok" }))
         .route("/large", get(|| async { vec![0_u8; 64 << 20] }))
+        .route("/o", get(|| async { "ok" }))
+        .route("/s", get(|| async { endless() }))
         .route("/slow", get(|| async { endless() }));
     tokio::spawn(serve_within(listener, router, limits, std::future::pending()));
     connect(address)
@@ -92,6 +94,33 @@ async fn a_230_whoever_does_not_read_is_left() {
         tokio::task::yield_now().await;
     }
     let _ = peer.read(&mut byte).await;
+}
+
+/// Begins HTTP/2 with this window for answers and asks for a path of one letter.
+async fn ask_http2(peer: &mut TcpStream, window: u32, path: u8) {
+    let mut said = PREFACE.to_vec();
+    // SETTINGS with SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
+    said.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4]);
+    said.extend(window.to_be_bytes());
+    // HEADERS, the whole request: GET, http, the path, :authority "a" (RFC 7541 appendix A).
+    said.extend([0, 0, 9, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x04, 2, b'/', path, 0x41, 1, b'a']);
+    peer.write_all(&said).await.unwrap();
+}
+
+/// The socket is read, so no write ever waits; it is the stream that gets no room.
+#[tokio::test]
+async fn a_231_whoever_gives_an_answer_no_window_is_left() {
+    let mut peer = server(Limits { unread: SHORT, ..patient() }).await;
+    ask_http2(&mut peer, 0, b'o').await;
+    assert!(ends(peer).await > 0, "the head of the answer came");
+}
+
+#[tokio::test]
+async fn an_open_http2_stream_is_neither_idle_nor_unread() {
+    let mut peer = server(Limits { idle: SHORT, unread: SHORT, ..patient() }).await;
+    ask_http2(&mut peer, 65_535, b's').await;
+    let more = tokio::time::timeout(SHORT * 5, ends(peer)).await;
+    assert!(more.is_err(), "it was ended");
 }
 
 #[tokio::test]
