@@ -103,19 +103,24 @@ impl Memory {
     }
 }
 
+/// What a browser brings when it comes to `/authorize`.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// That nobody sent it.
+    pub entry: Option<DirectEntry>,
+    /// That its cookies are ours ([`Origins::cookies_are_ours`](crate::web::Origins::cookies_are_ours)).
+    pub own: Option<&'a OwnBrowser>,
+    /// The key under which its decisions are remembered.
+    pub key: Option<&'a BrowserKey>,
+}
+
 /// Looks for a decision that was made before. Without every proof, and whenever in doubt, a person is asked.
 #[must_use]
-pub fn recall(
-    pending: Pending,
-    entry: Option<DirectEntry>,
-    cookies_are_ours: Option<&OwnBrowser>,
-    key: Option<&BrowserKey>,
-    memories: &[Memory],
-    now: Timestamp,
-) -> Asked {
-    let (Some(_), Some(_), Some(key), true) = (entry, cookies_are_ours, key, pending.may_be_remembered()) else {
+pub fn recall(pending: Pending, visit: Visit<'_>, memories: &[Memory], now: Timestamp) -> Asked {
+    let Visit { entry: Some(_), own: Some(_), key: Some(key) } = visit else { return Asked::Person(pending) };
+    if !pending.may_be_remembered() {
         return Asked::Person(pending);
-    };
+    }
     let known = memories.iter().find(|memory| memory.of_browser(key) && memory.covers(&pending) && now < memory.until);
     match known {
         Some(memory) => Asked::Memory(Approval::remembered(pending, memory.subject.clone())),
@@ -224,10 +229,10 @@ mod tests {
 
     /// Whether somebody is asked.
     fn asks(request: Request, site: Option<&str>, key: u8, now: Timestamp) -> bool {
-        let (entry, ours) = (DirectEntry::read(site), origins().cookies_are_ours());
+        let (own, key) = (origins().cookies_are_ours(), BrowserKey::new(&[key; 32]));
         let memories = [memory(USUAL, "decision=approve&remember=yes").unwrap()];
-        let key = BrowserKey::new(&[key; 32]);
-        matches!(recall(pending(request), entry, ours.as_ref(), Some(&key), &memories, now), Asked::Person(_))
+        let visit = Visit { entry: DirectEntry::read(site), own: own.as_ref(), key: Some(&key) };
+        matches!(recall(pending(request), visit, &memories, now), Asked::Person(_))
     }
 
     #[test]
@@ -260,9 +265,12 @@ mod tests {
             assert_eq!(asks(USUAL, site, 7, NOW), asked, "{site:?}");
         }
         let (entry, memories) = (DirectEntry::read(Some("none")), [memory(USUAL, "decision=approve&remember=yes").unwrap()]);
-        let (key, ours) = (BrowserKey::new(&[7; 32]), origins().cookies_are_ours());
-        assert!(matches!(recall(pending(USUAL), entry, None, Some(&key), &memories, NOW), Asked::Person(_)), "plain http");
-        assert!(matches!(recall(pending(USUAL), entry, ours.as_ref(), None, &memories, NOW), Asked::Person(_)), "no cookie");
+        let (key, own) = (BrowserKey::new(&[7; 32]), origins().cookies_are_ours());
+        let whole = Visit { entry, own: own.as_ref(), key: Some(&key) };
+        let asks = |visit: Visit<'_>| matches!(recall(pending(USUAL), visit, &memories, NOW), Asked::Person(_));
+        assert!(!asks(whole));
+        assert!(asks(Visit { own: None, ..whole }), "plain http");
+        assert!(asks(Visit { key: None, ..whole }), "no cookie");
     }
 
     #[test]
@@ -285,8 +293,9 @@ mod tests {
     fn con_39_another_account_gets_the_last_page() {
         let recalled = |account: &str| {
             let memories = [memory(USUAL, "decision=approve&remember=yes").unwrap()];
-            let (entry, ours) = (DirectEntry::read(Some("none")), origins().cookies_are_ours());
-            match recall(pending(USUAL), entry, ours.as_ref(), Some(&BrowserKey::new(&[7; 32])), &memories, NOW) {
+            let (own, key) = (origins().cookies_are_ours(), BrowserKey::new(&[7; 32]));
+            let visit = Visit { entry: DirectEntry::read(Some("none")), own: own.as_ref(), key: Some(&key) };
+            match recall(pending(USUAL), visit, &memories, NOW) {
                 Asked::Memory(approval) => comes_back(approval, account),
                 Asked::Person(_) => panic!("asked"),
             }

@@ -4,7 +4,7 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::claims::VerifiedIdentity;
 use deputy_protocol::consent::{Decision, LastDecision, Ticket, decide, decide_last};
 use deputy_protocol::hooks::{Guard, removed};
-use deputy_protocol::remember::{Asked, DirectEntry, Memory, recall};
+use deputy_protocol::remember::{Asked, DirectEntry, Memory, Visit, recall};
 use deputy_protocol::transaction::{AwaitingIdp, Pending, SignedIn};
 use deputy_protocol::web::{Origins, OwnPage};
 use deputy_protocol::{GrantId, Reason};
@@ -100,9 +100,10 @@ impl SignIn {
             Entry::Direct => "none",
             Entry::Sent => "cross-site",
         }));
-        let ours = self.origins()?.cookies_are_ours();
+        let (own, key) = (self.origins()?.cookies_are_ours(), memory_key(browser));
         let memory = self.memory(remembered)?;
-        Ok(match recall(pending, entry, ours.as_ref(), Some(&memory_key(browser)), memory.as_slice(), self.now()) {
+        let visit = Visit { entry, own: own.as_ref(), key: Some(&key) };
+        Ok(match recall(pending, visit, memory.as_slice(), self.now()) {
             Asked::Memory(approval) => Ok(approval),
             Asked::Person(pending) => Err(pending),
         })

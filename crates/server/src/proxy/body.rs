@@ -24,22 +24,20 @@ pub(super) struct Watch {
     verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     ticks: Interval,
-    /// The request is open for as long as this lives.
-    _place: Place<String>,
+    #[expect(dead_code, reason = "held, and given back when it is dropped")]
+    place: Option<Place<String>>,
 }
 
 impl Watch {
-    pub(super) fn new(
-        permit: Permit,
-        ends: Timestamp,
-        verifier: Arc<Verifier>,
-        clock: Arc<dyn Clock>,
-        every: Duration,
-        place: Place<String>,
-    ) -> Self {
+    pub(super) fn new(permit: Permit, ends: Timestamp, verifier: Arc<Verifier>, clock: Arc<dyn Clock>, every: Duration) -> Self {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { permit, ends, verifier, clock, ticks, _place: place }
+        Self { permit, ends, verifier, clock, ticks, place: None }
+    }
+
+    /// The same, which takes up this place for as long as it lives.
+    pub(super) fn holding(self, place: Place<String>) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// Ready once the request may go on no more, with the reason.

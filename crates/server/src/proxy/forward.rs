@@ -108,7 +108,7 @@ impl Forwarder {
             Err((status, reason)) => return refusal::response(status, reason),
         };
         let (verifier, clock) = (Arc::clone(&self.verifier), Arc::clone(&self.clock));
-        let mut watch = Watch::new(permit, ends, verifier, clock, self.limits.recheck, place);
+        let mut watch = Watch::new(permit, ends, verifier, clock, self.limits.recheck).holding(place);
         let answer = tokio::select! {
             answer = self.pool.send(request) => answer,
             reason = poll_fn(|cx| watch.poll_ended(cx)) => return refusal::of(&self.verifier.refuse(reason)),
