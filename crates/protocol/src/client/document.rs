@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn as_23_a_url_in_one_form_only() {
+    fn as_23_a_167_a_url_in_one_form_only() {
         for good in [URL, "https://app.test:8443/a?b=c", "https://xn--bcher-kva.test/c", "https://app.test/a/"] {
             assert_eq!(DocumentUrl::parse(good).map(|url| url.to_string()), Ok(good.to_owned()));
         }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn as_25_as_26_a_document_is_of_its_url_and_whole() {
+    fn as_25_as_26_a_157_a_document_is_of_its_url_and_whole() {
         let client = document(|_| ()).unwrap();
         assert_eq!((client.id.as_str(), client.proof), (URL, Proof::Document { host: "app.test".to_owned() }));
         assert_eq!(client.registration.auth_method, AuthMethod::None);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn as_32_as_33_no_secrets_and_no_method_that_is_not_built() {
+    fn as_32_as_33_a_168_no_secrets_and_no_method_that_is_not_built() {
         let secrets: [fn(&mut Value); 6] = [
             |json| json["client_secret"] = "s".into(),
             |json| json["client_secret_expires_at"] = 0.into(),

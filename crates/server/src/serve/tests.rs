@@ -145,7 +145,12 @@ async fn a_230_one_address_does_not_take_every_place() {
     first.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.unwrap();
-    assert_eq!(ends(connect(address)).await, 0, "a second one from there");
+    let mut second = connect(address);
+    // Whose place it is, no header says: the limit counts addresses.
+    let _ = second
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 203.0.113.9\r\nforwarded: for=203.0.113.9\r\n\r\n")
+        .await;
+    assert_eq!(ends(second).await, 0, "a second one from there");
     drop(first);
     // Its place comes free.
     loop {

@@ -296,7 +296,7 @@ async fn first_answer(streams: &mut [tokio::net::TcpStream]) -> String {
                 return String::from_utf8_lossy(&buffer[..length]).into_owned();
             }
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
