@@ -419,3 +419,18 @@ async fn a_250_a_clock_that_jumps_revives_nothing_and_forgets_nobody() {
     }
     assert_eq!(world.refresh(&client, &refresh).await.status, 200, "and nobody was logged out");
 }
+
+/// What is written under a wrong clock is no proof that the clock is right.
+#[tokio::test]
+async fn a_250_a_revocation_under_a_wrong_clock_does_not_make_it_right() {
+    let world = World::new().await;
+    let (client, _, refresh) = world.signed_in().await;
+    let (other, _, ended) = world.signed_in().await;
+    world.clock.advance(400 * 86_400);
+    let form = [("token", ended.as_str()), ("client_id", other.id.as_str())];
+    assert_eq!(post_form(&world.at("/revoke"), &form).await.status, 200);
+    world.gateway.forget().await;
+    world.clock.set_back(400 * 86_400);
+    assert_eq!(world.refresh(&client, &refresh).await.status, 200, "nobody else was logged out");
+    assert_ne!(world.refresh(&other, &ended).await.status, 200, "and what was ended stays so");
+}
