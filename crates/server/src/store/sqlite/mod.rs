@@ -347,11 +347,13 @@ impl Store for Sqlite {
         if !clock_fits(&mut tx, now).await? {
             return Ok(());
         }
-        sqlx::query("DELETE FROM completed_transactions WHERE until <= ?").bind(sql(now)).execute(&mut *tx).await?;
+        // What keeps a used or revoked thing from counting again outlives it by as much as the clock may be wrong.
+        let wrong = now.before(CLOCK_JUMP);
+        sqlx::query("DELETE FROM completed_transactions WHERE until <= ?").bind(sql(wrong)).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM codes WHERE ends_at <= ?").bind(long_over).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM refresh_tokens WHERE ends_at <= ?").bind(sql(now)).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM grants WHERE ends_at <= ?").bind(sql(now)).execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM revocations WHERE at <= ?").bind(sql(now.before(keep_revocations))).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM revocations WHERE at <= ?").bind(sql(wrong.before(keep_revocations))).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     }
