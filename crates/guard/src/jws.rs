@@ -143,3 +143,36 @@ fn decode<T: DeserializeOwned>(token: &str, key: &DecodingKey, algorithm: Algori
     })?;
     Ok(data.claims)
 }
+
+#[cfg(test)]
+mod tests {
+    use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512};
+    use jsonwebtoken::jwk::Jwk;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const EVERY: [Algorithm; 12] = [ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512];
+
+    fn fitting(key: Value) -> Vec<Algorithm> {
+        let key: Jwk = serde_json::from_value(key).unwrap();
+        EVERY.into_iter().filter(|algorithm| fits(&key, *algorithm)).collect()
+    }
+
+    #[test]
+    fn a_184_a_key_fits_the_algorithms_of_its_kind_only() {
+        let curve = |name: &str| json!({ "kty": "EC", "crv": name, "x": "AA", "y": "AA" });
+        let octets = |name: &str| json!({ "kty": "OKP", "crv": name, "x": "AA" });
+        let rsa = json!({ "kty": "RSA", "n": "AA", "e": "AQAB" });
+        assert_eq!(fitting(curve("P-256")), [ES256]);
+        assert_eq!(fitting(curve("P-384")), [ES384]);
+        assert_eq!(fitting(octets("Ed25519")), [EdDSA]);
+        assert_eq!(fitting(rsa.clone()), [PS256, PS384, PS512, RS256, RS384, RS512]);
+        for none in [curve("P-521"), curve("Ed25519"), octets("P-256"), json!({ "kty": "oct", "k": "AA" })] {
+            assert_eq!(fitting(none.clone()), [], "{none}");
+        }
+        let mut declared = rsa;
+        declared["alg"] = json!("RS256");
+        assert_eq!(fitting(declared), [RS256]);
+    }
+}

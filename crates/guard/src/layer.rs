@@ -81,3 +81,44 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Ready;
+    use std::task::Waker;
+
+    use arc_swap::ArcSwap;
+    use deputy_protocol::Issuer;
+    use deputy_protocol::resource::ResourceUri;
+    use deputy_protocol::scope::Scopes;
+    use jsonwebtoken::jwk::JwkSet;
+
+    use super::*;
+    use crate::NothingRevoked;
+
+    /// A service that has no room.
+    struct Full;
+
+    impl Service<Request<()>> for Full {
+        type Response = Response<()>;
+        type Error = ();
+        type Future = Ready<Result<Response<()>, ()>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            std::future::ready(Err(()))
+        }
+    }
+
+    #[test]
+    fn a_service_without_room_is_waited_for() {
+        let keys = Arc::new(ArcSwap::from_pointee(JwkSet { keys: Vec::new() }));
+        let (issuer, resource) = (Issuer::parse("https://h").unwrap(), ResourceUri::parse("https://h/mcp").unwrap());
+        let verifier = Verifier::new(issuer, resource, Scopes::parse("mcp").unwrap(), keys, Arc::new(NothingRevoked));
+        let mut service = protect(Arc::new(verifier), Arc::new(|| Timestamp::from_seconds(0))).layer(Full);
+        assert!(service.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+}

@@ -20,7 +20,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use crate::{Permit, Refused, Revocations, Verifier, jws, protect};
+use crate::{NothingRevoked, Permit, Refused, Revocations, Verifier, jws, protect};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -127,6 +127,31 @@ fn a_good_token_gives_a_permit() {
 }
 
 #[test]
+fn a_permit_says_who_acts_for_whom() {
+    let bench = bench();
+    let anonymous = bench.verify_at(&bench.token(), NOW).unwrap();
+    assert_eq!((anonymous.client_name(), anonymous.idp()), (None, None));
+    let mut told = claims();
+    for (claim, value) in [("name", "N"), ("client_name", "C"), ("idp", "https://idp.test"), ("idp_sub", "i")] {
+        told[claim] = value.into();
+    }
+    let permit = bench.verify_at(&sign(&header(), &told, &bench.ours), NOW).unwrap();
+    assert_eq!((permit.name(), permit.client_name()), (Some("N"), Some("C")));
+    let (idp, subject) = permit.idp().unwrap();
+    assert_eq!((idp.as_str(), subject), ("https://idp.test", "i"));
+}
+
+#[test]
+fn nothing_is_revoked_where_nobody_revokes() {
+    let bench = bench();
+    let scopes = Scopes::parse("mcp").unwrap();
+    let (issuer, resource) = (Issuer::parse("https://h").unwrap(), ResourceUri::parse("https://h/mcp").unwrap());
+    let verifier = Verifier::new(issuer, resource, scopes, Arc::clone(&bench.keys), Arc::new(NothingRevoked));
+    let headers = authorization(&format!("Bearer {}", bench.token()));
+    assert!(verifier.verify(&headers, Timestamp::from_seconds(NOW)).is_ok());
+}
+
+#[test]
 fn a_182_rs_15_the_token_comes_in_one_header_only() {
     let bench = bench();
     let token = bench.token();
@@ -136,10 +161,24 @@ fn a_182_rs_15_the_token_comes_in_one_header_only() {
         assert_eq!(judge(&authorization(&format!("{scheme} {token}"))), None, "{scheme}");
     }
     assert_eq!(judge(&HeaderMap::new()), Some(Reason::TokenMissing));
-    assert_eq!(judge(&authorization("Basic dTpw")), Some(Reason::TokenMissing));
-    for garbage in
-        ["", "Bearer", "Bearer ", "Bearer a b", "Bearer a,Bearer b", "Bearer \"a\"", &token, "Bearer\ta", " ", ": a", "Bearer ="]
-    {
+    for other in ["Basic dTpw", "AWS4-HMAC-SHA256 a"] {
+        assert_eq!(judge(&authorization(other)), Some(Reason::TokenMissing), "{other}");
+    }
+    for garbage in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic ",
+        "Bearer a b",
+        "Bearer a,Bearer b",
+        "Bearer \"a\"",
+        &token,
+        "Bearer\ta",
+        " ",
+        " a",
+        ": a",
+        "Bearer =",
+    ] {
         assert_eq!(judge(&authorization(garbage)), Some(Reason::AuthorizationMalformed), "{garbage:?}");
     }
     let mut twice = authorization(&format!("Bearer {token}"));
@@ -246,6 +285,9 @@ fn rs_17_altered_and_malformed_tokens_fail() {
     for malformed in ["a", "a.b", "..", &format!("{token}.x"), &long, &none] {
         assert_eq!(bench.reason(malformed), Some(Reason::TokenMalformed), "{malformed}");
     }
+    // A header that is no JSON, where the missing value is one that only has to be absent.
+    let valueless = r#"{"alg":"ES256","typ":"at+jwt","kid":"k1","crit":}"#;
+    assert_eq!(bench.reason(&sign_text(valueless, &claims().to_string(), &bench.ours.signing)), Some(Reason::TokenMalformed));
     // Repeated members: another reader might see the other one.
     let repeated_claim = claims().to_string().replacen('{', r#"{"sub":"admin","#, 1);
     assert_eq!(
@@ -257,6 +299,23 @@ fn rs_17_altered_and_malformed_tokens_fail() {
         bench.reason(&sign_text(&repeated_header, &claims().to_string(), &bench.ours.signing)),
         Some(Reason::TokenMalformed)
     );
+}
+
+#[test]
+fn a_token_has_16_kib_and_not_a_byte_more() {
+    let bench = bench();
+    // Space before the header and after the claims counts like everything else.
+    let padded = |length: usize| {
+        (0..3).flat_map(|front| (11_900..12_300).map(move |back| (front, back))).find_map(|(front, back)| {
+            let (header, claims) = (" ".repeat(front) + &header().to_string(), claims().to_string() + &" ".repeat(back));
+            // Three parts without padding, two dots, a signature of 64 bytes.
+            let total = (header.len() * 4).div_ceil(3) + (claims.len() * 4).div_ceil(3) + 2 + 86;
+            (total == length).then(|| sign_text(&header, &claims, &bench.ours.signing))
+        })
+    };
+    let (longest, longer) = (padded(16_384).unwrap(), padded(16_385).unwrap());
+    assert_eq!((longest.len(), longer.len()), (16_384, 16_385));
+    assert_eq!((bench.reason(&longest), bench.reason(&longer)), (None, Some(Reason::TokenMalformed)));
 }
 
 #[test]
@@ -311,6 +370,7 @@ fn rs_12_rs_13_rs_14_too_little_scope_names_all_of_it() {
 fn rs_10_rs_11_refusals_are_answers() {
     let bench = bench();
     let expired = bench.verify_at(&bench.token(), NOW + 300).unwrap_err().response();
+    assert_eq!(bench.verify_at(&bench.token(), NOW + 300).unwrap_err().to_string(), Reason::TokenExpired.message());
     assert_eq!((expired.status().as_u16(), &expired.headers()["cache-control"]), (401, &HeaderValue::from_static("no-store")));
     assert!(expired.headers()["www-authenticate"].to_str().unwrap().contains(r#"error="invalid_token""#));
     let bare = bench.verifier.verify(&HeaderMap::new(), Timestamp::from_seconds(NOW)).unwrap_err().response();
