@@ -285,9 +285,6 @@ fn rs_17_altered_and_malformed_tokens_fail() {
     for malformed in ["a", "a.b", "..", &format!("{token}.x"), &long, &none] {
         assert_eq!(bench.reason(malformed), Some(Reason::TokenMalformed), "{malformed}");
     }
-    // A header that is no JSON, where the missing value is one that only has to be absent.
-    let valueless = r#"{"alg":"ES256","typ":"at+jwt","kid":"k1","crit":}"#;
-    assert_eq!(bench.reason(&sign_text(valueless, &claims().to_string(), &bench.ours.signing)), Some(Reason::TokenMalformed));
     // Repeated members: another reader might see the other one.
     let repeated_claim = claims().to_string().replacen('{', r#"{"sub":"admin","#, 1);
     assert_eq!(
