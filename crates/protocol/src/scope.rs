@@ -153,6 +153,12 @@ mod tests {
     }
 
     #[test]
+    fn scopes_are_gathered_from_single_ones() {
+        let gathered: Scopes = ["write", "mcp"].into_iter().flat_map(|one| scopes(one).0).collect();
+        assert_eq!(gathered, scopes("mcp write"));
+    }
+
+    #[test]
     fn a_079_foreign_separators_are_malformed() {
         for raw in ["", "a,b\t", "a\tb", "a\u{a0}b", "a  b", " a", "a ", "a\"b", "a\\b"] {
             assert_eq!(Scopes::parse(raw), Err(Reason::ScopeMalformed), "{raw:?}");
