@@ -140,8 +140,8 @@ mod tests {
     use crate::params::Params;
     use crate::pkce::Verifier;
     use crate::resource::{Catalog, ProtectedResource};
-    use crate::secret::{IdpState, Nonce};
-    use crate::transaction::IdpRequest;
+    use crate::samples::idp_request;
+    use crate::secret::IdpState;
     use crate::web::Origins;
     use serde_json::json;
 
@@ -186,15 +186,6 @@ mod tests {
         );
         let (params, issuer) = (Params::parse(query.as_bytes()).unwrap(), Issuer::parse("https://mcp.test").unwrap());
         begin(&params, &client, &issuer, &Catalog::new(protected.to_vec()), NOW, [1; 16]).unwrap()
-    }
-
-    fn idp_request() -> IdpRequest {
-        IdpRequest {
-            state: IdpState::new(&[1; 32]),
-            nonce: Nonce::new(&[1; 32]),
-            verifier: Verifier::new(&[1; 32]),
-            issuer: Issuer::parse("https://idp.test").unwrap(),
-        }
     }
 
     fn comes_back(approval: Approval, account: &str) -> SignedIn {

@@ -1,15 +1,14 @@
 //! What peers do to the way to the backend: smuggling, upgrades, floods, mixing, hoarding, and a clock that jumps (R19, R21, R23, R27, R28, R30).
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::http::{claims, post_form, send};
+use crate::support::log::Log;
 use crate::support::{HONEST, World};
 
 /// How long a server may think before it is told that there is nothing more.
@@ -348,29 +347,6 @@ async fn a_235_a_backend_in_trouble_is_alone_with_it() {
     hanging.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// What is written to the log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 /// The log is the whole process's, so the test has one of its own.
 #[test]
 fn a_239_nobody_writes_lines_of_the_log() {
@@ -402,7 +378,7 @@ async fn log_of_one_process() {
     let odd = [("grant_type", forged), ("client_id", forged), ("code", forged)];
     post_form(&world.at("/token"), &odd).await;
     send(Method::GET, &world.at("/authorize?client_id=%0d%0aFORGED&state=%1b%5b31m"), &[], "").await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let begins: BTreeSet<&str> = text.lines().map(|line| line.trim_start().split(' ').nth(1).unwrap_or_default()).collect();
     assert!(begins.iter().all(|level| ["INFO", "WARN", "ERROR", ""].contains(level)), "{begins:?}");
     for line in text.lines() {

@@ -1,35 +1,8 @@
 //! A-237, I7: no secret in the log, whatever its level, nor in an answer that is not its owner's.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
-use tracing_subscriber::fmt::MakeWriter;
-
 use crate::support::http::{Browser, get, parameter};
+use crate::support::log::Log;
 use crate::support::{HONEST, VERIFIER, World, idp};
-
-/// Everything that any library writes to the log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 #[tokio::test]
 async fn a_237_no_secret_is_logged_at_trace_level() {
@@ -70,7 +43,7 @@ async fn a_237_no_secret_is_logged_at_trace_level() {
         ])
         .await;
 
-    let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let logged = log.text();
     for event in ["consent_shown", "consent_approved", "signed_in", "tokens_issued", "code_replayed", "callback_other_browser"] {
         assert!(logged.contains(event), "{event} is not in the log");
     }

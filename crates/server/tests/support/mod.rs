@@ -4,6 +4,7 @@ pub mod backend;
 pub mod clock;
 pub mod http;
 pub mod idp;
+pub mod log;
 pub mod scripted;
 
 use std::sync::Arc;
