@@ -30,15 +30,17 @@ const CONFIGURATION: &str = r#"The smallest useful deputy.toml:
   path = "/mcp"                               # clients: https://mcp.example.com/mcp
   url = "http://127.0.0.1:9000/mcp"           # where your MCP server listens
 
-More keys: listen ("127.0.0.1:8000"), data_dir ("deputy-data"), allowed_hosts, allowed_origins;
+More keys: listen ("127.0.0.1:8000"), data_dir ("deputy-data"), store ("sqlite", or
+"postgres://deputy@db/deputy", or { env = "…" }), allowed_hosts, allowed_origins;
 [idp] scopes, userinfo; [[server]] name, scopes; [tokens] code_lifetime, access_token_lifetime,
-refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace ("60s", "5m", "30d").
+refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace, recheck_after,
+without_recheck ("60s", "5m", "30d").
 Relative paths start at the directory of the file. "*" lets in whoever the provider signs in.
 Secrets never stand in the file.
 
 Environment variables replace what the file says:
-  DEPUTY_PUBLIC_URL, DEPUTY_LISTEN, DEPUTY_DATA_DIR, DEPUTY_IDP_ISSUER, DEPUTY_IDP_CLIENT_ID,
-  DEPUTY_IDP_CLIENT_SECRET (the secret itself)"#;
+  DEPUTY_PUBLIC_URL, DEPUTY_LISTEN, DEPUTY_DATA_DIR, DEPUTY_STORE, DEPUTY_IDP_ISSUER,
+  DEPUTY_IDP_CLIENT_ID, DEPUTY_IDP_CLIENT_SECRET (the secret itself)"#;
 
 /// The command line of deputy.
 #[derive(Debug, Parser)]
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Serve(ConfigOptions),
     /// Try everything on this machine: a provider, an MCP server and the gateway
     Demo(DemoArgs),
+    /// Bring the tables of a PostgreSQL database up to date (SQLite's are at each start)
+    Migrate(ConfigOptions),
     /// Read the configuration and say what it means
     #[command(after_long_help = CONFIGURATION)]
     Check(ConfigOptions),

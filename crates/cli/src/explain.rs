@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use deputy_server::StoreConfig;
+
 use crate::config::{Settings, show_duration};
 
 /// The answer of `deputy check`.
@@ -16,7 +18,10 @@ pub(crate) fn settings(settings: &Settings) -> String {
     row("issuer", public_url.as_str());
     row("listens on", &format!("http://{}", settings.listen));
     let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    row("data in", &data_dir.display().to_string());
+    match &config.store {
+        StoreConfig::Sqlite => row("data in", &data_dir.display().to_string()),
+        StoreConfig::Postgres(_) => row("data in", &format!("PostgreSQL; the master key in {}", data_dir.display())),
+    }
     row(
         "provider",
         &format!("{} (client {}, asks for {})", config.idp.issuer, config.idp.client_id, config.idp.scopes.join(" ")),
@@ -41,6 +46,14 @@ pub(crate) fn settings(settings: &Settings) -> String {
         ),
     );
     row("signed in for", &format!("{} when unused, {} in all", show(tokens.refresh_idle), show(tokens.refresh_absolute)));
+    row(
+        "provider asked",
+        &format!(
+            "again at a refresh, when its word is older than {}; signed in for {} where it cannot be asked",
+            show(tokens.hearing.age),
+            show(tokens.hearing.silence)
+        ),
+    );
     row("consent", "asked every time");
     for note in &settings.notes {
         row("note", note);
@@ -65,6 +78,7 @@ mod tests {
             "https://mcp.example.com/mcp",
             "access token 5m",
             "30d when unused, 90d in all",
+            "older than 1m; signed in for 12h",
             "domain:example.com",
         ] {
             assert!(text.contains(said), "{said} not in\n{text}");

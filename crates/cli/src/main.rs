@@ -50,6 +50,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let settings = settings(&options)?;
             block_on(serve::run(settings))
         }
+        Command::Migrate(options) => {
+            let settings = settings(&options)?;
+            block_on(async move { deputy_server::migrate(&settings.server.store).await.map_err(|error| error.to_string()) })?;
+            output::result("The tables are up to date.");
+            Ok(())
+        }
         Command::Demo(DemoArgs { port, call }) => {
             // A driven sign-in tells its own story.
             if !call {

@@ -94,6 +94,12 @@ impl GrantId {
         Self(format!("g_{}", hex(&random)))
     }
 
+    /// The random bits that it was made from. `None` for an id of another shape.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<[u8; 16]> {
+        u128::from_str_radix(self.0.strip_prefix("g_").filter(|digits| digits.len() == 32)?, 16).ok().map(u128::to_be_bytes)
+    }
+
     /// Takes an id that we made earlier (a row, a claim of a token of ours).
     #[must_use]
     pub fn from_stored(raw: String) -> Self {

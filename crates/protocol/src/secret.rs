@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 /// The longest secret that is looked at, in bytes.
 const SECRET_MAX: usize = 512;
@@ -21,12 +22,6 @@ macro_rules! secret {
         pub struct $name(SecretString);
 
         impl $name {
-            #[doc = concat!("Makes one from 256 random bits; starts with `", $prefix, "`.")]
-            #[must_use]
-            pub fn new(random: &[u8; 32]) -> Self {
-                Self(SecretString::from(format!("{}{}", $prefix, URL_SAFE_NO_PAD.encode(random))))
-            }
-
             /// Takes what somebody presented. `None` when it cannot be one of ours.
             #[must_use]
             pub fn presented(raw: &str) -> Option<Self> {
@@ -55,31 +50,61 @@ macro_rules! secret {
     };
 }
 
-secret!(
+/// A secret that is nothing but 256 random bits.
+macro_rules! random_secret {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        secret!($(#[$doc])* $name, $prefix);
+
+        impl $name {
+            #[doc = concat!("Makes one from 256 random bits; starts with `", $prefix, "`.")]
+            #[must_use]
+            pub fn new(random: &[u8; 32]) -> Self {
+                Self(SecretString::from(format!("{}{}", $prefix, URL_SAFE_NO_PAD.encode(random))))
+            }
+        }
+    };
+}
+
+random_secret!(
     /// An authorization code (RFC 6749 §4.1.2).
     AuthorizationCode,
     "dpc_"
 );
 secret!(
-    /// A refresh token (RFC 6749 §1.5).
+    /// A refresh token (RFC 6749 §1.5). It says whose it is, how many came before it, and that it is ours; see `family::Place`.
     RefreshToken,
     "dpr_"
 );
-secret!(
+random_secret!(
     /// What the ownership cookie holds: proof that this browser was shown the consent page (CON-31).
     BrowserKey,
     "dpb_"
 );
-secret!(
+random_secret!(
     /// The `state` that we send to the identity provider (CON-16).
     IdpState,
     "dps_"
 );
-secret!(
+random_secret!(
     /// The `nonce` that an ID token must bring back (OIDC Core §3.1.3.7).
     Nonce,
     "dpn_"
 );
+
+impl RefreshToken {
+    /// A token of these bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(SecretString::from(format!("dpr_{}", URL_SAFE_NO_PAD.encode(bytes))))
+    }
+
+    /// Its bytes. `None` when it has none.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let text = self.expose().strip_prefix("dpr_")?;
+        URL_SAFE_NO_PAD.decode(text).ok().map(Zeroizing::new)
+    }
+}
 
 impl IdpState {
     /// Whether `other` is the same state, in constant time.

@@ -9,12 +9,14 @@ use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::ClientSecret;
 
 /// The configuration of one gateway.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The origin under which people and clients reach the gateway, without a trailing slash: `https://mcp.example.com`. It is the issuer.
     pub public_url: Issuer,
-    /// Where the database and the master key live. Created with access for the owner only.
+    /// Where the master key lives, and the database unless `store` says otherwise. Created with access for the owner only.
     pub data_dir: PathBuf,
+    /// Where the state is kept.
+    pub store: StoreConfig,
     /// The identity provider.
     pub idp: IdpConfig,
     /// Who may come in.
@@ -29,8 +31,18 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
 }
 
+/// Where the state is kept.
+#[derive(Clone, Debug, Default)]
+pub enum StoreConfig {
+    /// One SQLite file in the data directory, for one machine.
+    #[default]
+    Sqlite,
+    /// A PostgreSQL database, by its URL: for any number of identical replicas, which share the master key too.
+    Postgres(ClientSecret),
+}
+
 /// The identity provider: any OpenID provider with discovery.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IdpConfig {
     /// Its issuer, to the letter.
     pub issuer: Issuer,

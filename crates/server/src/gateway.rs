@@ -17,7 +17,7 @@ use deputy_protocol::{Issuer, Reason, TransactionId};
 use moka::sync::Cache;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ServerConfig};
+use crate::config::{Config, ServerConfig, StoreConfig};
 use crate::cookies::CookieStyle;
 use crate::error::Failure;
 use crate::idp::{self, Provider};
@@ -26,7 +26,7 @@ use crate::master;
 use crate::proxy::{Limits, Proxy, ProxyConfig};
 use crate::revocations::{POLL, Revoked};
 use crate::seal::Seal;
-use crate::store::{Sqlite, Store, StoreError};
+use crate::store::{Postgres, Sqlite, Step, Store, StoreError, StoreResult, Sweep};
 use crate::{dispatch, random};
 
 /// How often what has ended is swept out of the store.
@@ -164,7 +164,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let hosts = origins.host_rule().also(&config.allowed_hosts);
     let master = master::load_or_create(&config.data_dir)?;
     let seal = Arc::new(Seal::new(&master).map_err(Failure::from)?);
-    let store = open_store(&config.data_dir).await?;
+    let store = open_store(&config.store, &config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
     let fetch = FetchClient::new().map_err(|error| StartError::Failed(Failure::internal(error.to_string())))?;
@@ -241,11 +241,27 @@ fn backend_uri(server: &ServerConfig) -> Result<http::Uri, StartError> {
         .map_err(|_| StartError::Config(format!("the backend of {} is not an http(s) URL: {}", server.path, server.url)))
 }
 
-async fn open_store(data_dir: &Path) -> Result<Arc<dyn Store>, StartError> {
-    let path = data_dir.join("deputy.sqlite");
-    master::private_file(&path)?;
-    let open = Sqlite::open(&path).await;
-    open.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| StartError::Failed(error.into()))
+async fn open_store(config: &StoreConfig, data_dir: &Path) -> Result<Arc<dyn Store>, StartError> {
+    let failed = |error: StoreError| StartError::Failed(error.into());
+    match config {
+        StoreConfig::Sqlite => {
+            let path = data_dir.join("deputy.sqlite");
+            master::private_file(&path)?;
+            Ok(Arc::new(Sqlite::open(&path).await.map_err(failed)?))
+        }
+        StoreConfig::Postgres(url) => Ok(Arc::new(Postgres::open(url).await.map_err(failed)?)),
+    }
+}
+
+/// Brings the tables of a PostgreSQL database up to date; those of SQLite are at each start. Replicas of the version before go on working.
+///
+/// # Errors
+/// When the database cannot be reached, or will not.
+pub async fn migrate(store: &StoreConfig) -> Result<(), StoreError> {
+    match store {
+        StoreConfig::Sqlite => Ok(()),
+        StoreConfig::Postgres(url) => Postgres::migrate(url).await,
+    }
 }
 
 /// Keeps the revoked set in step with the store, until the gateway is gone.
@@ -277,9 +293,20 @@ async fn sweep(shared: std::sync::Weak<Shared>) {
 
 impl Shared {
     async fn forget(&self) {
-        if let Err(error) = self.store.sweep(self.clock.now(), self.revoked.keep()).await {
+        if let Err(error) = self.sweep_out().await {
             tracing::warn!(target: "deputy::store", %error, "cannot sweep; trying again later");
         }
+    }
+
+    /// Forgets what has ended, a little at a time, so that nobody waits for it.
+    async fn sweep_out(&self) -> StoreResult<()> {
+        let now = self.clock.now();
+        let Some(sweep) = Sweep::at(now, self.store.newest_sign_in().await?, self.revoked.keep()) else { return Ok(()) };
+        while self.store.take(Step::Sweep(sweep)).await? {}
+        for grant in self.store.idle_grants(now).await? {
+            self.store.take(Step::ForgetIdle(grant, now)).await?;
+        }
+        Ok(())
     }
 
     /// What is allowed today.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Failure;
 use crate::seal::{Purpose, Seal};
-use crate::store::{SealedKey, Store};
+use crate::store::{SealedKey, Step, Store};
 
 /// All our signing keys. The newest signs; all of them verify.
 pub(crate) struct Keyring {
@@ -33,7 +33,7 @@ impl Keyring {
     /// Loads the keys, and makes the first one if there is none. Replicas that start at once agree: the store keeps the first.
     pub(crate) async fn load(store: &dyn Store, seal: &Seal, now: Timestamp) -> Result<Self, Failure> {
         if store.signing_keys().await?.is_empty() {
-            store.add_first_signing_key(&new_key(seal, now)?).await?;
+            store.take(Step::AddFirstSigningKey(new_key(seal, now)?)).await?;
         }
         let mut keys = Vec::new();
         for row in store.signing_keys().await? {

@@ -36,8 +36,8 @@ mod serve;
 mod store;
 mod token;
 
-pub use config::{Config, IdpConfig, ServerConfig};
+pub use config::{Config, IdpConfig, ServerConfig, StoreConfig};
 pub use error::Failure;
-pub use gateway::{Gateway, StartError};
+pub use gateway::{Gateway, StartError, migrate};
 pub use serve::{CONNECTIONS_MAX, serve, serve_at_most};
 pub use store::StoreError;

@@ -17,6 +17,7 @@ use jsonwebtoken::Algorithm;
 use crate::dispatch::Incoming;
 use crate::error::{Failure, json, json_body};
 use crate::gateway::Shared;
+use crate::store::{Revoke, Step};
 use crate::token::client_auth;
 
 /// `POST /revoke`.
@@ -37,8 +38,9 @@ async fn revoke(gateway: &Shared, request: &Incoming) -> Result<Response, Failur
 async fn grant_of(gateway: &Shared, client: &Client, params: &Params) -> Result<Option<GrantId>, Failure> {
     let token = params.require("token")?;
     if let Some(token) = RefreshToken::presented(token) {
-        let record = gateway.store.refresh(&token.digest()).await?;
-        return Ok(record.filter(|record| may_revoke(&client.id, &record.grant.client)).map(|record| record.grant.id));
+        let Some(place) = gateway.seal.place_of(&token) else { return Ok(None) };
+        let held = gateway.store.grant(&place.grant).await?;
+        return Ok(held.filter(|held| may_revoke(&client.id, &held.grant.client)).map(|held| held.grant.id));
     }
     let keys = gateway.keyring.public().load();
     let Ok(claims) = jws::verify_typed::<AccessTokenClaims>(token, &keys, &[Algorithm::ES256], ACCESS_TOKEN_TYPE) else {
@@ -50,7 +52,7 @@ async fn grant_of(gateway: &Shared, client: &Client, params: &Params) -> Result<
 
 /// Revokes a grant durably, then at once in this process; others follow the feed.
 pub(crate) async fn end(gateway: &Shared, grant: GrantId, why: Reason) -> Result<(), Failure> {
-    gateway.store.revoke(&grant, why, gateway.clock.now()).await?;
+    gateway.store.take(Step::Revoke(Revoke { grant: grant.clone(), why, now: gateway.clock.now() })).await?;
     tracing::info!(target: "deputy::event", event = "grant_revoked", %grant, reason = why.code());
     gateway.revoked.add(grant);
     Ok(())

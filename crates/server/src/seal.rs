@@ -7,11 +7,13 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deputy_protocol::family::{Generation, Place};
 use deputy_protocol::secret::{ClientSecret, RefreshToken};
-use deputy_protocol::{ClientId, Reason};
+use deputy_protocol::{ClientId, GrantId, Reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -20,6 +22,8 @@ use crate::random;
 
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 12;
+/// Bytes of a refresh token's tag.
+const TAG_LEN: usize = 16;
 
 /// What a box is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +64,12 @@ pub(crate) struct Seal {
     mcp_session: LessSafeKey,
     at_rest: LessSafeKey,
     client_secrets: hmac::Key,
+    refresh_tokens: hmac::Key,
 }
 
 impl Seal {
     /// Derives the keys from the master secret.
     pub(crate) fn new(master: &[u8; 32]) -> Result<Self, Reason> {
-        let mut secret = Zeroizing::new([0; 32]);
-        derive(master, b"deputy client secret 1", &mut secret)?;
         Ok(Self {
             registration: key(master, Purpose::Registration.label())?,
             ticket: key(master, Purpose::Ticket.label())?,
@@ -74,7 +77,8 @@ impl Seal {
             last_page: key(master, Purpose::LastPage.label())?,
             mcp_session: key(master, Purpose::McpSession.label())?,
             at_rest: key(master, Purpose::AtRest.label())?,
-            client_secrets: hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
+            client_secrets: mac_key(master, b"deputy client secret 1")?,
+            refresh_tokens: mac_key(master, b"deputy refresh token 1")?,
         })
     }
 
@@ -107,6 +111,29 @@ impl Seal {
         let tag = hmac::sign(&self.client_secrets, client.as_str().as_bytes());
         ClientSecret::from_text(URL_SAFE_NO_PAD.encode(tag))
     }
+
+    /// Makes a refresh token: grant, generation and 128 random bits, under a tag that only we can make. So a stranger's guess never
+    /// reaches the store, and a token that the store has forgotten is still known as one that was replaced.
+    pub(crate) fn refresh_token(&self, grant: &GrantId, generation: Generation) -> Result<RefreshToken, Reason> {
+        let random: [u8; 16] = random::bytes()?;
+        let grant = grant.to_bytes().ok_or(Reason::Internal)?;
+        let said = [grant.as_slice(), &generation.number().to_be_bytes(), &random].concat();
+        let tag = hmac::sign(&self.refresh_tokens, &said);
+        let tag = tag.as_ref().get(..TAG_LEN).ok_or(Reason::Internal)?;
+        Ok(RefreshToken::of_bytes(&[said.as_slice(), tag].concat()))
+    }
+
+    /// What a refresh token says, if it is one of ours.
+    pub(crate) fn place_of(&self, token: &RefreshToken) -> Option<Place> {
+        let bytes = token.to_bytes()?;
+        let (said, tag) = bytes.split_at_checked(16 + 4 + 16)?;
+        let expected = hmac::sign(&self.refresh_tokens, said);
+        verify_slices_are_equal(expected.as_ref().get(..TAG_LEN)?, tag).ok()?;
+        let (grant, rest) = said.split_first_chunk::<16>()?;
+        let (generation, _) = rest.split_first_chunk::<4>()?;
+        let generation = Generation::from_number(u32::from_be_bytes(*generation));
+        Some(Place { grant: GrantId::new(*grant), generation, digest: token.digest() })
+    }
 }
 
 impl fmt::Debug for Seal {
@@ -116,13 +143,13 @@ impl fmt::Debug for Seal {
 }
 
 /// Seals a refresh token's successor under a key that only the token itself gives: the database alone reveals nothing (decision 5).
-pub(crate) fn seal_successor(token: &RefreshToken, successor: &RefreshToken) -> Result<Vec<u8>, Reason> {
-    seal_bytes(&successor_key(token)?, successor.expose().as_bytes())
+pub(crate) fn seal_successor(token: &RefreshToken, successor: &RefreshToken) -> Result<String, Reason> {
+    Ok(URL_SAFE_NO_PAD.encode(seal_bytes(&successor_key(token)?, successor.expose().as_bytes())?))
 }
 
 /// Opens what [`seal_successor`] made with the same token.
-pub(crate) fn open_successor(token: &RefreshToken, sealed: Vec<u8>) -> Option<RefreshToken> {
-    let plain = open_bytes(&successor_key(token).ok()?, sealed)?;
+pub(crate) fn open_successor(token: &RefreshToken, sealed: &str) -> Option<RefreshToken> {
+    let plain = open_bytes(&successor_key(token).ok()?, URL_SAFE_NO_PAD.decode(sealed).ok()?)?;
     RefreshToken::presented(std::str::from_utf8(&plain).ok()?)
 }
 
@@ -143,6 +170,12 @@ fn derive(secret: &[u8], label: &[u8], out: &mut [u8; 32]) -> Result<(), Reason>
     let info = [label];
     let okm = extracted.expand(&info, KeyLength).map_err(|_| Reason::Internal)?;
     okm.fill(out).map_err(|_| Reason::Internal)
+}
+
+fn mac_key(secret: &[u8], label: &[u8]) -> Result<hmac::Key, Reason> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    derive(secret, label, &mut bytes)?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice()))
 }
 
 fn key(secret: &[u8], label: &[u8]) -> Result<LessSafeKey, Reason> {
@@ -206,10 +239,25 @@ mod tests {
 
     #[test]
     fn a_successor_opens_with_its_own_token_only() {
-        let (one, two) = (RefreshToken::new(&[1; 32]), RefreshToken::new(&[2; 32]));
+        let (one, two) = (RefreshToken::of_bytes(&[1; 32]), RefreshToken::of_bytes(&[2; 32]));
         let sealed = seal_successor(&one, &two).expect("sealed");
-        assert_eq!(open_successor(&one, sealed.clone()).map(|t| t.digest()), Some(two.digest()));
-        assert!(open_successor(&two, sealed).is_none());
+        assert_eq!(open_successor(&one, &sealed).map(|t| t.digest()), Some(two.digest()));
+        assert!(open_successor(&two, &sealed).is_none());
+    }
+
+    #[test]
+    fn a_refresh_token_says_whose_it_is_and_cannot_be_made_or_altered() {
+        let (seal, grant, generation) = (Seal::new(&[1; 32]).expect("keys"), GrantId::new([7; 16]), Generation::from_number(300));
+        let token = seal.refresh_token(&grant, generation).expect("made");
+        assert_eq!(seal.place_of(&token), Some(Place { grant, generation, digest: token.digest() }));
+        assert_eq!(Seal::new(&[2; 32]).expect("keys").place_of(&token), None);
+        let bytes = token.to_bytes().expect("bytes");
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            assert_eq!(seal.place_of(&RefreshToken::of_bytes(&altered)), None, "byte {at}");
+            assert_eq!(seal.place_of(&RefreshToken::of_bytes(&bytes[..at])), None, "cut at {at}");
+        }
     }
 
     const PURPOSES: [Purpose; 4] = [Purpose::Registration, Purpose::Ticket, Purpose::StateCookie, Purpose::AtRest];
@@ -245,10 +293,10 @@ mod tests {
         /// A successor opens with the token that it succeeds, and with no other.
         #[test]
         fn a_successor_is_bound_to_its_token(token: [u8; 32], successor: [u8; 32], other: [u8; 32]) {
-            let (token, successor, other) = (RefreshToken::new(&token), RefreshToken::new(&successor), RefreshToken::new(&other));
+            let (token, successor, other) = (RefreshToken::of_bytes(&token), RefreshToken::of_bytes(&successor), RefreshToken::of_bytes(&other));
             let sealed = seal_successor(&token, &successor).unwrap();
-            prop_assert!(token.digest() == other.digest() || open_successor(&other, sealed.clone()).is_none());
-            prop_assert_eq!(open_successor(&token, sealed).map(|opened| opened.digest()), Some(successor.digest()));
+            prop_assert!(token.digest() == other.digest() || open_successor(&other, &sealed).is_none());
+            prop_assert_eq!(open_successor(&token, &sealed).map(|opened| opened.digest()), Some(successor.digest()));
         }
     }
 }

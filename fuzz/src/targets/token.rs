@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::DisplayName;
-use deputy_protocol::family::{CodeRecord, Grant, Policy, RefreshRecord};
+use deputy_protocol::family::{CodeRecord, Generation, Grant, Place, Policy, RefreshRecord};
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
@@ -81,7 +81,9 @@ fn code(client: &ClientId, params: &Params) {
 }
 
 fn refresh(client: &ClientId, params: &Params) {
-    let record = RefreshRecord { digest: RefreshToken::new(&[1; 32]).digest(), grant: grant() };
+    let place =
+        Place { grant: grant().id, generation: Generation::default(), digest: RefreshToken::of_bytes(&[1; 32]).digest() };
+    let record = RefreshRecord { place, grant: grant() };
     let (rules, catalog) = deployment();
     let Ok(checked) = record.check(client, params, Policy { rules: &rules, catalog: &catalog }) else { return };
     let scopes = checked.scopes();

@@ -12,11 +12,13 @@ mod steps;
 mod tell;
 mod things;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use deputy_protocol::family::{CodeRecord, CodeState, CodeUse, RefreshRecord, RefreshState, RefreshUse, may_revoke};
-use deputy_protocol::secret::{AuthorizationCode, RefreshToken};
+use deputy_protocol::family::{
+    CodeRecord, CodeState, CodeUse, Generation, Line, LineUse, NewRefresh, Place, RefreshRecord, Standing, may_revoke,
+};
+use deputy_protocol::secret::{AuthorizationCode, Digest, RefreshToken};
 use deputy_protocol::{Reason, Timestamp};
 use serde::Serialize;
 
@@ -112,6 +114,8 @@ pub(crate) struct Tokens {
     waits: usize,
     /// The store: which codes were used, which refresh tokens there are, which grants were revoked.
     used: BTreeSet<usize>,
+    lines: BTreeMap<usize, Line>,
+    /// Every refresh token that ever was, which the store has forgotten in part.
     refresh: Vec<Issued>,
     revoked: BTreeSet<usize>,
     /// The revoked grants that each replica has in memory.
@@ -124,6 +128,11 @@ pub(crate) struct Tokens {
     his: BTreeSet<usize>,
     stolen: bool,
     removed: bool,
+}
+
+/// The digest of a refresh token.
+fn digest(token: usize) -> Digest<RefreshToken> {
+    RefreshToken::of_bytes(&code_bytes::<32>(token)).digest()
 }
 
 /// What an answer of the token endpoint gave.
@@ -142,6 +151,7 @@ impl Tokens {
             now: 0,
             waits: 0,
             used: BTreeSet::new(),
+            lines: BTreeMap::new(),
             refresh: Vec::new(),
             revoked: BTreeSet::new(),
             known: [BTreeSet::new(), BTreeSet::new()],
@@ -186,11 +196,18 @@ impl Tokens {
         }
     }
 
-    fn issue(&mut self, grant: usize) -> usize {
-        let granted = Timestamp::from_seconds(START);
-        let ends = lifetimes().refresh_ends(granted, self.time()).seconds().saturating_sub(START);
-        self.refresh.push(Issued { grant, ends, replaced: None });
-        self.refresh.len().saturating_sub(1)
+    fn issue(&mut self, grant: usize) -> (usize, NewRefresh) {
+        let ends_at = lifetimes().refresh_ends(Timestamp::from_seconds(START), self.time());
+        let new = NewRefresh { digest: digest(self.refresh.len()), ends_at };
+        self.refresh.push(Issued { grant, ends: ends_at.seconds().saturating_sub(START), replaced: None });
+        (self.refresh.len().saturating_sub(1), new)
+    }
+
+    /// What a refresh token says of itself.
+    fn place(&self, token: usize, of: usize) -> Place {
+        let before = self.refresh.iter().take(token).filter(|row| row.grant == of).count();
+        let generation = Generation::from_number(u32::try_from(before).unwrap_or(u32::MAX));
+        Place { grant: grant(of).id, generation, digest: digest(token) }
     }
 
     /// `POST /token` with a code.
@@ -210,7 +227,8 @@ impl Tokens {
         match state.judge(self.time()) {
             CodeUse::First => {
                 self.used.insert(code);
-                let refresh = self.issue(code);
+                let (refresh, new) = self.issue(code);
+                self.lines.insert(code, Line::first(new));
                 Ok(Given { grant: code, refresh })
             }
             CodeUse::Replay => {
@@ -225,34 +243,32 @@ impl Tokens {
     /// `POST /token` with a refresh token.
     fn rotate(&mut self, app: App, token: usize, twist: Twist, replica: usize) -> Result<Given, Reason> {
         let row = *self.refresh.get(token).ok_or(Reason::RefreshUnknown)?;
-        let record = RefreshRecord { digest: RefreshToken::new(&code_bytes(token)).digest(), grant: grant(row.grant) };
+        let place = self.place(token, row.grant);
+        let record = RefreshRecord { place: place.clone(), grant: grant(row.grant) };
         let (rules, catalog) = policy(self.removed && is_victims(row.grant));
         let today = deputy_protocol::family::Policy { rules, catalog };
         record.check(&client(app), &form(None, twist)?, today)?;
-        let state = RefreshState {
-            rotated_at: row.replaced.map(|(at, _)| Timestamp::from_seconds(START + at)),
-            ends_at: Timestamp::from_seconds(START + row.ends),
-            grant_ends_at: grant(row.grant).ends_at,
-            revoked: self.revoked.contains(&row.grant),
-        };
-        match state.judge(lifetimes().refresh_grace, self.time()) {
-            RefreshUse::Rotate => {
-                let next = self.issue(row.grant);
+        let line = self.lines.get(&row.grant).cloned().ok_or(Reason::RefreshUnknown)?;
+        let standing = Standing { ends_at: grant(row.grant).ends_at, revoked: self.revoked.contains(&row.grant) };
+        let (grace, now) = (lifetimes().refresh_grace, self.time());
+        match line.judge(&place, standing, grace, now) {
+            LineUse::Rotate => {
+                let (next, new) = self.issue(row.grant);
+                self.lines.insert(row.grant, line.replaced_by(&place, new, next.to_string(), grace, now));
                 if let Some(row) = self.refresh.get_mut(token) {
                     row.replaced = Some((self.now, next));
                 }
                 Ok(Given { grant: row.grant, refresh: next })
             }
-            RefreshUse::Replay => {
-                let (_, successor) = row.replaced.ok_or(Reason::Internal)?;
-                Ok(Given { grant: row.grant, refresh: successor })
+            LineUse::Replay(successor) => {
+                Ok(Given { grant: row.grant, refresh: successor.parse().map_err(|_| Reason::Internal)? })
             }
-            RefreshUse::Reuse => {
+            LineUse::Reuse => {
                 self.revoke_grant(row.grant, replica);
                 Err(Reason::RefreshReused)
             }
-            RefreshUse::Expired => Err(Reason::RefreshExpired),
-            RefreshUse::Revoked => Err(Reason::GrantRevoked),
+            LineUse::Expired => Err(Reason::RefreshExpired),
+            LineUse::Revoked => Err(Reason::GrantRevoked),
         }
     }
 

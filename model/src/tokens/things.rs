@@ -6,7 +6,7 @@ use std::time::Duration;
 use deputy_protocol::access::Rules;
 use deputy_protocol::access_token::AccessTokenClaims;
 use deputy_protocol::client::DisplayName;
-use deputy_protocol::family::{Grant, Lifetimes};
+use deputy_protocol::family::{Grant, Lifetimes, Word};
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::redirect::RedirectUri;
@@ -149,5 +149,8 @@ pub(super) fn form(verifier_of: Option<Person>, twist: Twist) -> Result<Params, 
 pub(super) fn claims(of: usize, issued: u64) -> AccessTokenClaims {
     let grant = grant(of);
     let scopes = grant.scopes.clone();
-    grant.access_token(&all().issuer, scopes, &lifetimes(), Timestamp::from_seconds(START + issued), "jti".to_owned())
+    let now = Timestamp::from_seconds(START + issued);
+    // The provider has just vouched for the person.
+    let word = Word { heard_at: now, renewable: true, asking_since: None };
+    grant.access_token(&all().issuer, scopes, &word, &lifetimes(), now, "jti".to_owned())
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
-use deputy_protocol::family::Lifetimes;
+use deputy_protocol::family::{Hearing, Lifetimes};
 use deputy_protocol::scope::{Scope, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::web::Origins;
-use deputy_server::{Config, IdpConfig, ServerConfig};
+use deputy_server::{Config, IdpConfig, ServerConfig, StoreConfig};
 use url::Url;
 
 use super::duration::{DAY, bounded};
-use super::file::{Access, File, Idp, SECRET_VARIABLE, Server, Tokens};
+use super::file::{Access, File, Given, Idp, SECRET_VARIABLE, STORE_VARIABLE, Server, Store, Tokens};
 use super::place::{Located, Place};
 use super::{Env, Problem, Settings, secret, urls};
 
@@ -40,6 +40,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     into_server_config(Parts {
         listen,
         data_dir: data_dir(file.data_dir.as_ref(), base),
+        store: store(file.given_store.as_ref(), file.store.as_ref(), base, env)?,
         servers: servers(&file.server)?,
         tokens: tokens(&file.tokens)?,
         allowed_hosts: hosts(&file.allowed_hosts)?,
@@ -56,6 +57,7 @@ struct Parts {
     listen: SocketAddr,
     public_url: Issuer,
     data_dir: PathBuf,
+    store: StoreConfig,
     idp: IdpConfig,
     allow: Vec<Located<String>>,
     servers: Vec<ServerConfig>,
@@ -67,8 +69,8 @@ struct Parts {
 
 fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
     let access = rules(&parts.allow)?;
-    let Parts { listen, public_url, data_dir, idp, allow, servers, tokens, allowed_hosts, allowed_origins, notes } = parts;
-    let server = Config { public_url, data_dir, idp, access, servers, tokens, allowed_hosts, allowed_origins };
+    let Parts { listen, public_url, data_dir, store, idp, allow, servers, tokens, allowed_hosts, allowed_origins, notes } = parts;
+    let server = Config { public_url, data_dir, store, idp, access, servers, tokens, allowed_hosts, allowed_origins };
     Ok(Settings { listen, server, allow: allow.into_iter().map(|rule| rule.value).collect(), notes })
 }
 
@@ -97,6 +99,37 @@ fn listen(raw: Option<&Located<String>>, public_url: &Url) -> Result<SocketAddr,
         ));
     }
     Ok(address)
+}
+
+fn store(given: Option<&Given>, raw: Option<&Located<Store>>, base: &Path, env: Env<'_>) -> Result<StoreConfig, Problem> {
+    if let Some(Given(text)) = given {
+        return store_url(text, &Place::Env(STORE_VARIABLE));
+    }
+    let Some(raw) = raw else { return Ok(StoreConfig::Sqlite) };
+    match &raw.value {
+        Store::Text(text) if text == "sqlite" => Ok(StoreConfig::Sqlite),
+        Store::Text(text) if Url::parse(text).is_ok_and(|url| url.password().is_some()) => Err(Problem::new(
+            &raw.place,
+            "store has a password in it, and secrets do not stand in the file. Write store = { env = \"DATABASE_URL\" } or { file = \"…\" }, or \
+             leave the password to ~/.pgpass or PGPASSWORD.",
+        )),
+        Store::Text(text) => store_url(text, &raw.place),
+        Store::Secret(source) => {
+            let source = Located { value: source.clone(), place: raw.place.clone() };
+            store_url(secret::fetch(&source, base, env)?.expose(), &raw.place)
+        }
+    }
+}
+
+fn store_url(text: &str, place: &Place) -> Result<StoreConfig, Problem> {
+    let good = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let wrong = || {
+        Problem::new(
+            place,
+            "store is \"sqlite\" (the default) or the URL of a PostgreSQL database: \"postgres://deputy@db.internal/deputy\".",
+        )
+    };
+    good.then(|| StoreConfig::Postgres(ClientSecret::from_text(text.to_owned()))).ok_or_else(wrong)
 }
 
 fn consent(raw: Option<&Located<String>>) -> Result<(), Problem> {
@@ -308,9 +341,33 @@ fn tokens(raw: &Tokens) -> Result<Lifetimes, Problem> {
             0..=300,
             "It forgives lost responses and clients that refresh twice at once.",
         )?,
+        hearing: hearing(raw, access_token, refresh_absolute)?,
     };
     ordered(raw, &lifetimes)?;
     Ok(lifetimes)
+}
+
+/// How often the provider is asked again. A token never outlives its word by more than a lifetime, so an old word makes short tokens.
+fn hearing(raw: &Tokens, access_token: Duration, absolute: Duration) -> Result<Hearing, Problem> {
+    let default = Hearing::default();
+    let (most, longest) = (access_token / 2, default.silence.min(absolute));
+    Ok(Hearing {
+        age: bounded(
+            "recheck_after",
+            raw.recheck_after.as_ref(),
+            default.age.min(most),
+            0..=most.as_secs(),
+            "At most half of access_token_lifetime: a refresh asks the provider whether the person may still sign in.",
+        )?,
+        silence: bounded(
+            "without_recheck",
+            raw.without_recheck.as_ref(),
+            longest,
+            60..=absolute.as_secs(),
+            "After it, people sign in again about whom the provider cannot be asked; it gave no refresh token.",
+        )?,
+        ..default
+    })
 }
 
 fn ordered(raw: &Tokens, lifetimes: &Lifetimes) -> Result<(), Problem> {

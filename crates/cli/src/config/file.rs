@@ -13,7 +13,11 @@ pub(super) struct File {
     pub(super) public_url: Option<Located<String>>,
     pub(super) listen: Option<Located<String>>,
     pub(super) data_dir: Option<Located<String>>,
+    pub(super) store: Option<Located<Store>>,
     pub(super) consent: Option<Located<String>>,
+    /// The URL of the database, from `DEPUTY_STORE`.
+    #[serde(skip)]
+    pub(super) given_store: Option<Given>,
     #[serde(default)]
     pub(super) allowed_hosts: Vec<Located<String>>,
     #[serde(default)]
@@ -25,6 +29,16 @@ pub(super) struct File {
     pub(super) server: Vec<Server>,
     #[serde(default)]
     pub(super) tokens: Tokens,
+}
+
+/// `store`: "sqlite", a URL without a password, or where a URL with one lies.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Store {
+    /// The words "sqlite", or a URL.
+    Text(String),
+    /// Where the URL lies.
+    Secret(SecretSource),
 }
 
 /// `[idp]`.
@@ -78,10 +92,15 @@ pub(super) struct Tokens {
     pub(super) refresh_idle_lifetime: Option<Located<String>>,
     pub(super) refresh_absolute_lifetime: Option<Located<String>>,
     pub(super) refresh_grace: Option<Located<String>>,
+    pub(super) recheck_after: Option<Located<String>>,
+    pub(super) without_recheck: Option<Located<String>>,
 }
 
 /// The variable that carries the client secret itself.
 pub(super) const SECRET_VARIABLE: &str = "DEPUTY_IDP_CLIENT_SECRET";
+
+/// The variable that carries the URL of the database.
+pub(super) const STORE_VARIABLE: &str = "DEPUTY_STORE";
 
 /// Reads the file's form; what its values mean comes later.
 pub(super) fn read(source: &Source) -> Result<File, Problem> {
@@ -120,6 +139,7 @@ impl File {
         overlay(&mut self.public_url, "DEPUTY_PUBLIC_URL");
         overlay(&mut self.listen, "DEPUTY_LISTEN");
         overlay(&mut self.data_dir, "DEPUTY_DATA_DIR");
+        self.given_store = env(STORE_VARIABLE).map(Given);
         overlay(&mut self.idp.issuer, "DEPUTY_IDP_ISSUER");
         overlay(&mut self.idp.client_id, "DEPUTY_IDP_CLIENT_ID");
         self.idp.given_secret = env(SECRET_VARIABLE).map(Given);

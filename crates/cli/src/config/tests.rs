@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use deputy_server::StoreConfig;
+
 use super::{Settings, Source, parse};
 
 const SECRET: &str = "correct-horse-battery";
@@ -62,7 +64,8 @@ fn every_key_is_read() {
     let full = format!(
         "listen = \"[::1]:9999\"\ndata_dir = \"/var/lib/deputy\"\nconsent = \"always\"\nallowed_hosts = [\"mcp.internal:8443\"]\n\
          allowed_origins = [\"https://app.example.com\"]\n{}scopes = [\"read\", \"write\"]\n[tokens]\ncode_lifetime = \"30s\"\n\
-         access_token_lifetime = \"10m\"\nrefresh_idle_lifetime = \"7d\"\nrefresh_absolute_lifetime = \"30d\"\nrefresh_grace = \"10s\"\n",
+         access_token_lifetime = \"10m\"\nrefresh_idle_lifetime = \"7d\"\nrefresh_absolute_lifetime = \"30d\"\nrefresh_grace = \"10s\"\n\
+         recheck_after = \"5m\"\nwithout_recheck = \"8h\"\n",
         GOOD.replace("client_id", "provider = \"oidc\"\nuserinfo = true\nscopes = [\"openid\", \"groups\"]\nclient_id")
     );
     let settings = load(&full).unwrap();
@@ -74,6 +77,8 @@ fn every_key_is_read() {
     assert_eq!(config.servers[0].scopes.to_string(), "read write");
     assert_eq!(config.tokens.code, Duration::from_secs(30));
     assert_eq!(config.tokens.refresh_grace, Duration::from_secs(10));
+    assert_eq!(config.tokens.hearing.age, Duration::from_secs(300));
+    assert_eq!(config.tokens.hearing.silence, Duration::from_secs(8 * 3600));
     assert_eq!(config.allowed_hosts, ["mcp.internal:8443"]);
     assert_eq!(config.allowed_origins, ["https://app.example.com"]);
 }
@@ -198,6 +203,8 @@ fn lifetimes_have_bounds() {
         "access_token_lifetime = \"1s\"",
         "refresh_grace = \"6m\"",
         "refresh_absolute_lifetime = \"401d\"",
+        "recheck_after = \"151s\"",
+        "without_recheck = \"91d\"",
     ] {
         assert!(tokens(line).unwrap_err().contains(" must be between "), "{line}");
     }
@@ -208,6 +215,24 @@ fn lifetimes_have_bounds() {
     assert!(tokens("access_token_lifetime = \"5 minutes\"").unwrap_err().contains("is no duration"));
     assert!(tokens("refresh_idle_lifetime = \"91d\"").unwrap_err().contains("must not be longer than refresh_absolute_lifetime"));
     assert_eq!(tokens("refresh_absolute_lifetime = \"1d\"").unwrap().server.tokens.refresh_idle, Duration::from_secs(86_400));
+}
+
+#[test]
+fn a_postgres_store_is_a_url_without_a_password() {
+    let with = |line: &str| {
+        load_with(&format!("{line}\n{GOOD}"), &[("IDP_SECRET", SECRET), ("DB", "postgres://d:hunter2-hunter2@db/d")])
+    };
+    let url = |line: &str| match with(line).unwrap().server.store {
+        StoreConfig::Postgres(url) => url.expose().to_owned(),
+        StoreConfig::Sqlite => "sqlite".to_owned(),
+    };
+    assert_eq!(url("store = \"sqlite\""), "sqlite");
+    assert_eq!(url("store = \"postgres://deputy@db/deputy\""), "postgres://deputy@db/deputy");
+    assert_eq!(url("store = { env = \"DB\" }"), "postgres://d:hunter2-hunter2@db/d");
+    let refused = with("store = \"postgres://d:hunter2-hunter2@db/d\"").unwrap_err();
+    assert!(refused.contains("has a password in it") && !refused.contains("hunter2"), "{refused}");
+    assert!(with("store = \"mysql://db/d\"").unwrap_err().contains("\"sqlite\" (the default)"));
+    assert!(!format!("{:?}", with("store = { env = \"DB\" }").unwrap()).contains("hunter2"));
 }
 
 #[test]

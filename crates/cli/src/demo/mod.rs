@@ -112,6 +112,7 @@ async fn welcome_and_wait(origin: &str, provider: &Idp) -> anyhow::Result<()> {
 
 fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::TempDir) -> anyhow::Result<Config> {
     Ok(Config {
+        store: deputy_server::StoreConfig::Sqlite,
         public_url: Issuer::parse(origin)?,
         data_dir: data.path().join("data"),
         idp: IdpConfig {

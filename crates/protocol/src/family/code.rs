@@ -61,6 +61,12 @@ impl CheckedCode {
     pub fn record(&self) -> &CodeRecord {
         &self.0
     }
+
+    /// What the code is bound to, for the one use that this proof allows.
+    #[must_use]
+    pub fn into_record(self) -> CodeRecord {
+        self.0
+    }
 }
 
 /// What a store knows of a code when it is presented.

@@ -4,7 +4,7 @@ use crate::access::{Known, Rules};
 use crate::access_token::AccessTokenClaims;
 use crate::client::DisplayName;
 use crate::error::Reason;
-use crate::family::Lifetimes;
+use crate::family::{Lifetimes, Word};
 use crate::ids::{ClientId, GrantId, Issuer};
 use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
@@ -64,12 +64,13 @@ impl Grant {
         }
     }
 
-    /// What an access token of this grant says (AS-90). It does not outlive the grant.
+    /// What an access token of this grant says (AS-90). It outlives neither the grant nor what the provider vouches for.
     #[must_use]
     pub fn access_token(
         self,
         issuer: &Issuer,
         scopes: Scopes,
+        word: &Word,
         lifetimes: &Lifetimes,
         now: Timestamp,
         jti: String,
@@ -80,7 +81,7 @@ impl Grant {
             aud: self.resource,
             client_id: self.client,
             iat: now,
-            exp: lifetimes.access_token_ends(now).min(self.ends_at),
+            exp: lifetimes.access_token_ends(now).min(self.ends_at).min(word.vouches_until(lifetimes.access_token)),
             nbf: None,
             jti,
             scope: scopes,
@@ -119,6 +120,8 @@ impl Policy<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::samples::{grant, policy};
 
@@ -143,10 +146,13 @@ mod tests {
     #[test]
     fn a_106_an_access_token_ends_with_its_grant() {
         let (issuer, lifetimes) = (Issuer::parse("https://mcp.test").unwrap(), Lifetimes::default());
-        let ends = |now: u64| {
+        let ends = |now: u64, heard: Duration| {
             let now = Timestamp::from_seconds(now);
-            grant().access_token(&issuer, Scopes::parse("a").unwrap(), &lifetimes, now, "j".to_owned()).exp.seconds()
+            let word = Word { heard_at: now.before(heard), renewable: true, asking_since: None };
+            grant().access_token(&issuer, Scopes::parse("a").unwrap(), &word, &lifetimes, now, "j".to_owned()).exp.seconds()
         };
-        assert_eq!((ends(0), ends(699), ends(700), ends(900)), (300, 999, 1000, 1000));
+        let fresh = Duration::ZERO;
+        assert_eq!((ends(0, fresh), ends(699, fresh), ends(700, fresh), ends(900, fresh)), (300, 999, 1000, 1000));
+        assert_eq!(ends(100, Duration::from_secs(60)), 340, "A-116");
     }
 }

@@ -3,12 +3,14 @@
 //! What this module guarantees:
 //! - A request that is wrong in itself does not burn a code or a token: [`CodeRecord::check`] and [`RefreshRecord::check`] come first, and
 //!   no store uses anything up without their proof.
-//! - What a use means is decided by [`CodeState::judge`] and [`RefreshState::judge`] alone. A store reads the state, asks, and writes the
+//! - What a use means is decided by [`CodeState::judge`] and [`Line::judge`] alone. A store reads the state, asks, and writes the
 //!   outcome on the condition that the state is still the one that was judged: that write is the only authority for single use.
 
 mod code;
 mod grant;
+mod line;
 mod refresh;
+mod word;
 
 use std::time::Duration;
 
@@ -21,7 +23,9 @@ use crate::time::Timestamp;
 
 pub use code::{CheckedCode, CodeRecord, CodeState, CodeUse};
 pub use grant::{Grant, Policy};
-pub use refresh::{CheckedRefresh, RefreshRecord, RefreshState, RefreshUse, SecondUse, second_use};
+pub use line::{Line, LineUse, NewRefresh, Replaced, Standing};
+pub use refresh::{CheckedRefresh, Generation, Place, RefreshRecord, RefreshState, RefreshUse, SecondUse, second_use};
+pub use word::{Hearing, Word, WordUse};
 
 /// How long things live. See [`Lifetimes::default`] for the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Lifetimes {
     pub refresh_absolute: Duration,
     /// How long a refresh token that was used returns the same successor again (AS-85, A-100).
     pub refresh_grace: Duration,
+    /// How often the provider is asked again whether the person may still sign in.
+    pub hearing: Hearing,
 }
 
 impl Default for Lifetimes {
@@ -48,6 +54,7 @@ impl Default for Lifetimes {
             refresh_idle: Duration::from_secs(30 * DAY),
             refresh_absolute: Duration::from_secs(90 * DAY),
             refresh_grace: Duration::from_secs(60),
+            hearing: Hearing::default(),
         }
     }
 }

@@ -2,20 +2,58 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Grant, Policy, granted_resource};
 use crate::error::Reason;
 use crate::hooks::{Guard, passes, removed};
-use crate::ids::ClientId;
+use crate::ids::{ClientId, GrantId};
 use crate::params::Params;
 use crate::scope::Scopes;
 use crate::secret::{Digest, RefreshToken};
 use crate::time::Timestamp;
 
+/// A genuine refresh token's place: whose it is, and which of its family.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The grant.
+    pub grant: GrantId,
+    /// How many of the family came before it.
+    pub generation: Generation,
+    /// The token's digest.
+    pub digest: Digest<RefreshToken>,
+}
+
+/// Which of its family a refresh token is. The first one is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(u32);
+
+impl Generation {
+    /// The generation with this number.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The next one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// A refresh token's grant, as far as a refresh needs it.
 #[derive(Clone, Debug)]
 pub struct RefreshRecord {
-    /// The token's digest.
-    pub digest: Digest<RefreshToken>,
+    /// Which token of the grant was presented.
+    pub place: Place,
     /// The grant; its client may use the token.
     pub grant: Grant,
 }
@@ -56,6 +94,12 @@ impl CheckedRefresh {
     #[must_use]
     pub fn record(&self) -> &RefreshRecord {
         &self.record
+    }
+
+    /// What the token is bound to, for the one use that this proof allows.
+    #[must_use]
+    pub fn into_record(self) -> RefreshRecord {
+        self.record
     }
 
     /// The scopes of the new access token.
@@ -137,7 +181,8 @@ mod tests {
 
     #[test]
     fn a_102_a_104_a_105_refresh_never_grows() {
-        let record = RefreshRecord { digest: RefreshToken::new(&[1; 32]).digest(), grant: grant() };
+        let place = Place { grant: grant().id, generation: Generation::default(), digest: RefreshToken::of_bytes(&[1]).digest() };
+        let record = RefreshRecord { place, grant: grant() };
         let (rules, catalog) = policy("*");
         let check = |client: &str, form: &str| {
             let (client, params) = (ClientId::parse(client).unwrap(), Params::parse(form.as_bytes()).unwrap());

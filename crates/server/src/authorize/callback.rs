@@ -8,15 +8,16 @@ use deputy_protocol::secret::{AuthorizationCode, IdpState};
 use deputy_protocol::transaction::{AwaitingIdp, IdpAnswer, NewGrant, SignedIn};
 use deputy_protocol::web::OwnBrowser;
 use deputy_protocol::{GrantId, Reason};
+use serde::{Deserialize, Serialize};
 
 use super::finish;
 use super::refusal::{Refusal, see_other};
 use crate::dispatch::Incoming;
 use crate::error::Failure;
 use crate::gateway::Shared;
-use crate::idp::{SignIn, refusal_of};
+use crate::idp::{IdpTokens, SignIn, refusal_of};
 use crate::seal::Purpose;
-use crate::store::{Completed, Completion};
+use crate::store::{Completed, Step};
 
 /// `GET /callback`.
 pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {
@@ -56,7 +57,7 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     let signed_in = redeem_once(gateway, &answer, code).await?;
     let redirect = answer.redirect().clone();
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
-    let tokens = gateway.seal.seal(Purpose::AtRest, &signed_in.tokens)?;
+    let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;
     let signed_in = answer.signed_in(admitted);
     match signed_in.may_leave(&gateway.origins) {
         Some(browser) => complete(gateway, signed_in, browser, tokens).await,
@@ -72,6 +73,20 @@ fn awaited(gateway: &Shared, request: &Incoming, state: &IdpState) -> Result<Awa
         .or_else(|| shared_between_browsers(state))
         .or_else(|| passes(Guard::StateMatch, false).then(|| gateway.cookies.read(&request.headers).any_state())?);
     sealed.and_then(|text| gateway.seal.open(Purpose::StateCookie, &text)).ok_or(Reason::CallbackOtherBrowser)
+}
+
+/// The provider's tokens as they will be stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SealedTokens {
+    sealed: String,
+    renewable: bool,
+}
+
+impl SealedTokens {
+    fn of(gateway: &Shared, tokens: &IdpTokens) -> Result<Self, Reason> {
+        // Nobody asks the provider again yet.
+        Ok(Self { sealed: gateway.seal.seal(Purpose::AtRest, tokens)?, renewable: false })
+    }
 }
 
 /// Sends the provider's code to its token endpoint, once per transaction (A-036, OC-15).
@@ -95,29 +110,28 @@ pub(super) async fn complete(
     gateway: &Shared,
     signed_in: SignedIn,
     browser: OwnBrowser,
-    tokens: String,
+    tokens: SealedTokens,
 ) -> Result<Response, Refusal> {
     let new = signed_in.grant(browser, GrantId::new(gateway.random()?), gateway.clock.now());
     let code = AuthorizationCode::new(&gateway.random()?);
     let location = new.redirect.with_code(&code);
     let completed = completed(gateway, new, tokens, &code);
-    match gateway.store.complete(&completed).await.map_err(Failure::from)? {
-        Completion::Replay => Err(Reason::TransactionUsed.into()),
-        Completion::First => {
-            let grant = &completed.grant;
-            tracing::info!(target: "deputy::event", event = "signed_in", grant = %grant.id, subject = grant.subject, client_name = grant.client_name.as_str());
-            Ok(see_other(&location))
-        }
+    let grant = completed.grant.clone();
+    if !gateway.store.take(Step::Complete(Box::new(completed))).await.map_err(Failure::from)? {
+        return Err(Reason::TransactionUsed.into());
     }
+    tracing::info!(target: "deputy::event", event = "signed_in", grant = %grant.id, subject = grant.subject, client_name = grant.client_name.as_str());
+    Ok(see_other(&location))
 }
 
-fn completed(gateway: &Shared, new: NewGrant, idp_tokens: String, code: &AuthorizationCode) -> Completed {
+fn completed(gateway: &Shared, new: NewGrant, idp: SealedTokens, code: &AuthorizationCode) -> Completed {
     let grant = Grant::of(&new, &gateway.lifetimes);
     Completed {
         transaction: new.transaction,
         transaction_ends: new.transaction_ends,
         grant,
-        idp_tokens,
+        idp_tokens: idp.sealed,
+        renewable: idp.renewable,
         code: code.digest(),
         redirect_uri: new.redirect.uri().clone(),
         challenge: new.challenge,

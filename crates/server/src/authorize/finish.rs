@@ -9,7 +9,7 @@ use deputy_protocol::{OAuthError, Reason};
 use http::header::ORIGIN;
 use serde::{Deserialize, Serialize};
 
-use super::callback::complete;
+use super::callback::{SealedTokens, complete};
 use super::consent::SEC_FETCH_SITE;
 use super::refusal::{Refusal, see_other};
 use crate::dispatch::Incoming;
@@ -22,12 +22,11 @@ use crate::seal::Purpose;
 #[derive(Serialize, Deserialize)]
 struct LastTicket {
     signed_in: SignedIn,
-    /// The provider's tokens, sealed as they will be stored.
-    tokens: String,
+    tokens: SealedTokens,
 }
 
 /// Shows the page.
-pub(super) fn show(gateway: &Shared, signed_in: SignedIn, tokens: String) -> Result<Response, Refusal> {
+pub(super) fn show(gateway: &Shared, signed_in: SignedIn, tokens: SealedTokens) -> Result<Response, Refusal> {
     let resource = gateway.catalog.by_uri(signed_in.pending().resource()).ok_or(Reason::ResourceUnknown)?;
     let ticket = LastTicket { signed_in, tokens };
     let sealed = gateway.seal.seal(Purpose::LastPage, &ticket)?;
@@ -58,7 +57,7 @@ pub(crate) async fn post(gateway: &Shared, request: &Incoming) -> Response {
     finished.unwrap_or_else(|refusal| refusal.into_response(gateway, request, "finish"))
 }
 
-fn judge(gateway: &Shared, request: &Incoming) -> Result<(LastDecision, String), Reason> {
+fn judge(gateway: &Shared, request: &Incoming) -> Result<(LastDecision, SealedTokens), Reason> {
     let own_page = gateway.origins.own_page(request.header(&ORIGIN), request.header(&SEC_FETCH_SITE))?;
     if request.media_type() != "application/x-www-form-urlencoded" {
         return Err(Reason::MediaTypeUnsupported);

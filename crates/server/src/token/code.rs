@@ -2,29 +2,31 @@
 
 use deputy_protocol::Reason;
 use deputy_protocol::client::Client;
+use deputy_protocol::family::{Generation, NewRefresh};
 use deputy_protocol::params::Params;
-use deputy_protocol::secret::{AuthorizationCode, RefreshToken};
+use deputy_protocol::secret::AuthorizationCode;
 
 use super::{TokenResponse, mint};
 use crate::error::Failure;
 use crate::gateway::Shared;
-use crate::store::{NewRefresh, Redemption};
+use crate::store::{Redemption, once};
 
 /// Redeems a code. Everything that can be wrong with the request is checked before the code is used up.
 pub(super) async fn redeem(gateway: &Shared, client: &Client, params: &Params) -> Result<TokenResponse, Failure> {
     let code = AuthorizationCode::presented(params.require("code")?).ok_or(Reason::CodeUnknown)?;
-    let record = gateway.store.code(&code.digest()).await?.ok_or(Reason::CodeUnknown)?;
-    let checked = record.check(&client.id, params, gateway.policy())?;
-    let record = checked.record();
+    let held = gateway.store.code(&code.digest()).await?.ok_or(Reason::CodeUnknown)?;
+    let checked = held.record.clone().check(&client.id, params, gateway.policy())?;
+    let grant = &checked.record().grant;
+    let (grant_id, scopes) = (grant.id.clone(), grant.scopes.clone());
 
     let now = gateway.clock.now();
-    let refresh = if record.refresh { Some(RefreshToken::new(&gateway.random()?)) } else { None };
-    let ends_at = gateway.lifetimes.refresh_ends(record.grant.granted_at, now);
+    let refresh = if held.record.refresh { Some(gateway.seal.refresh_token(&grant_id, Generation::default())?) } else { None };
+    let ends_at = gateway.lifetimes.refresh_ends(grant.granted_at, now);
     let first = refresh.as_ref().map(|token| NewRefresh { digest: token.digest(), ends_at });
-    match gateway.store.redeem_code(&checked, first.as_ref(), now).await? {
+    match once::redeem(gateway.store.as_ref(), held, checked, first, now).await? {
         Redemption::First(redeemed) => {
-            tracing::info!(target: "deputy::event", event = "tokens_issued", grant = %record.grant.id);
-            Ok(mint::mint(gateway, *redeemed, record.grant.scopes.clone(), refresh.as_ref())?)
+            tracing::info!(target: "deputy::event", event = "tokens_issued", grant = %grant_id);
+            Ok(mint::mint(gateway, *redeemed, scopes, refresh.as_ref())?)
         }
         Redemption::Replay(grant) => {
             gateway.revoked.add(grant);

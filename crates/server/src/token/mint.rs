@@ -17,10 +17,10 @@ pub(super) fn mint(
     scopes: Scopes,
     refresh: Option<&RefreshToken>,
 ) -> Result<TokenResponse, Reason> {
-    let grant = redeemed.into_grant();
+    let (grant, word) = redeemed.into_parts();
     let now = gateway.clock.now();
     let jti = URL_SAFE_NO_PAD.encode(gateway.random::<16>()?);
-    let claims = grant.access_token(&gateway.issuer, scopes.clone(), &gateway.lifetimes, now, jti);
+    let claims = grant.access_token(&gateway.issuer, scopes.clone(), &word, &gateway.lifetimes, now, jti);
     let lives = claims.exp.since(now).min(gateway.lifetimes.access_token_promise());
     let token = gateway.keyring.sign(&claims)?;
     Ok(TokenResponse::new(token, lives.as_secs(), refresh, scopes))

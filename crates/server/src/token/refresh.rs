@@ -2,6 +2,7 @@
 
 use deputy_protocol::Reason;
 use deputy_protocol::client::Client;
+use deputy_protocol::family::{Generation, NewRefresh, RefreshRecord};
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::RefreshToken;
 
@@ -9,7 +10,8 @@ use super::{TokenResponse, mint};
 use crate::error::Failure;
 use crate::gateway::Shared;
 use crate::seal::{open_successor, seal_successor};
-use crate::store::{NewRefresh, Rotation};
+use crate::store::Rotation;
+use crate::store::once::{self, Successor};
 
 /// Rotates a refresh token. The same token within the grace window gives the same successor: a lost response or two processes that
 /// refresh at once log nobody out, and nobody gets two lives.
@@ -18,22 +20,26 @@ pub(super) async fn rotate(gateway: &Shared, client: &Client, params: &Params) -
         return Err(Reason::RefreshNotAllowed.into());
     }
     let token = RefreshToken::presented(params.require("refresh_token")?).ok_or(Reason::RefreshUnknown)?;
-    let record = gateway.store.refresh(&token.digest()).await?.ok_or(Reason::RefreshUnknown)?;
+    let place = gateway.seal.place_of(&token).ok_or(Reason::RefreshUnknown)?;
+    let held = gateway.store.grant(&place.grant).await?.ok_or(Reason::RefreshUnknown)?;
+    let record = RefreshRecord { place, grant: held.grant.clone() };
     let checked = record.check(&client.id, params, gateway.policy())?;
-    let record = checked.record();
 
     let now = gateway.clock.now();
-    let successor = RefreshToken::new(&gateway.random()?);
-    let sealed = seal_successor(&token, &successor)?;
-    let new = NewRefresh { digest: successor.digest(), ends_at: gateway.lifetimes.refresh_ends(record.grant.granted_at, now) };
-    let grace = gateway.lifetimes.refresh_grace;
-    match gateway.store.rotate(&checked, &new, &sealed, grace, now).await? {
-        Rotation::Rotated(redeemed) => Ok(mint::mint(gateway, *redeemed, checked.scopes().clone(), Some(&successor))?),
+    let (grant, scopes) = (held.grant.id.clone(), checked.scopes().clone());
+    let ends_at = gateway.lifetimes.refresh_ends(held.grant.granted_at, now);
+    let successor = |generation: Generation| {
+        let successor = gateway.seal.refresh_token(&grant, generation)?;
+        let sealed = seal_successor(&token, &successor)?;
+        Ok(Successor { new: NewRefresh { digest: successor.digest(), ends_at }, sealed, token: successor })
+    };
+    match once::rotate(gateway.store.as_ref(), held, checked, successor, gateway.lifetimes.refresh_grace, now).await? {
+        Rotation::Rotated(redeemed, successor) => Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?),
         Rotation::Replayed(redeemed, sealed) => {
             let successor =
-                open_successor(&token, sealed).ok_or_else(|| Failure::internal("a stored successor does not open"))?;
-            tracing::info!(target: "deputy::event", event = "refresh_replayed", grant = %record.grant.id);
-            Ok(mint::mint(gateway, *redeemed, checked.scopes().clone(), Some(&successor))?)
+                open_successor(&token, &sealed).ok_or_else(|| Failure::internal("a stored successor does not open"))?;
+            tracing::info!(target: "deputy::event", event = "refresh_replayed", %grant);
+            Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?)
         }
         Rotation::Reused(grant) => {
             tracing::warn!(target: "deputy::event", event = "refresh_reused", %grant);

@@ -227,12 +227,7 @@ async fn a_105_a_grant_never_grows() {
 #[tokio::test]
 async fn a_109_a_revocation_counts_at_once_here_and_soon_elsewhere() {
     let world = World::new().await;
-    let (data, origin) = (world.data.path().join("data"), world.origin.clone());
-    let other = World::with_idp(world.idp.clone(), world.clock.clone(), |config| {
-        config.data_dir = data;
-        config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
-    });
-    let other = other.await.unwrap();
+    let (origin, other) = (world.origin.clone(), world.again().await);
     let (client, access, refresh) = world.signed_in().await;
     let (bearer, host) = (format!("Bearer {access}"), origin.trim_start_matches("http://"));
     let url = format!("http://127.0.0.1:{}/mcp", other.origin_port);

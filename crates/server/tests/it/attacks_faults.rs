@@ -3,21 +3,65 @@
 use std::sync::atomic::Ordering;
 
 use http::Method;
-use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::support::http::{Answer, Browser, get, post_form};
 use crate::support::idp::Faults;
 use crate::support::{HONEST, World};
 
-/// Somebody else at the same file.
-async fn intruder(world: &World) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(world.data.path().join("data/deputy.sqlite"));
-    SqliteConnection::connect_with(&options).await.unwrap()
+/// Somebody else at the same database.
+enum Intruder {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
 }
 
-async fn sql(connection: &mut SqliteConnection, statement: &str) {
-    sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(connection).await.unwrap();
+async fn intruder(world: &World) -> Intruder {
+    match world.postgres() {
+        None => {
+            let options = SqliteConnectOptions::new().filename(world.data.path().join("data/deputy.sqlite"));
+            Intruder::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
+        }
+        Some(url) => Intruder::Postgres(PgConnection::connect(url).await.unwrap()),
+    }
+}
+
+impl Intruder {
+    async fn sql(&mut self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match self {
+            Self::Sqlite(connection) => drop(connection.execute(statement).await.unwrap()),
+            Self::Postgres(connection) => drop(connection.execute(statement).await.unwrap()),
+        }
+    }
+
+    /// Keeps everybody else out.
+    async fn lock(&mut self) {
+        match self {
+            Self::Sqlite(_) => self.sql("BEGIN EXCLUSIVE").await,
+            Self::Postgres(_) => self.sql(&format!("BEGIN; LOCK TABLE {}", TABLES.join(", "))).await,
+        }
+    }
+
+    /// Lets a kind of write fail: `INSERT ON grants`.
+    async fn fault(&mut self, site: &str) {
+        let body = match self {
+            Self::Sqlite(_) => "BEGIN SELECT RAISE(ABORT, 'fault'); END",
+            Self::Postgres(_) => {
+                self.sql("CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fault'; END $$")
+                    .await;
+                "FOR EACH ROW EXECUTE FUNCTION fault()"
+            }
+        };
+        self.sql(&format!("CREATE TRIGGER fault BEFORE {site} {body}")).await;
+    }
+
+    async fn mend(&mut self, site: &str) {
+        match self {
+            Self::Sqlite(_) => self.sql("DROP TRIGGER fault").await,
+            Self::Postgres(_) => self.sql(&format!("DROP TRIGGER fault {}", site.split_once(' ').unwrap().1)).await,
+        }
+    }
 }
 
 /// 503 with a time to come back, and nobody is sent anywhere.
@@ -26,7 +70,7 @@ fn outage(answer: &Answer) {
     assert!(!answer.header("retry-after").is_empty());
 }
 
-const TABLES: [&str; 4] = ["grants", "codes", "refresh_tokens", "completed_transactions"];
+const TABLES: [&str; 5] = ["grants", "words", "codes", "lines", "completed_transactions"];
 
 #[tokio::test]
 async fn a_226_a_store_that_is_gone_is_503_and_comes_back() {
@@ -40,7 +84,7 @@ async fn a_226_a_store_that_is_gone_is_503_and_comes_back() {
 
     let mut thief = intruder(&world).await;
     for table in TABLES {
-        sql(&mut thief, &format!("ALTER TABLE {table} RENAME TO gone_{table}")).await;
+        thief.sql(&format!("ALTER TABLE {table} RENAME TO gone_{table}")).await;
     }
     let exchanges = world.idp.exchanges();
     outage(&world.redeem(&client, &code).await);
@@ -54,7 +98,7 @@ async fn a_226_a_store_that_is_gone_is_503_and_comes_back() {
     assert_eq!(get(&world.authorize_url(&world.register(HONEST).await, &[])).await.status, 200);
 
     for table in TABLES {
-        sql(&mut thief, &format!("ALTER TABLE gone_{table} RENAME TO {table}")).await;
+        thief.sql(&format!("ALTER TABLE gone_{table} RENAME TO {table}")).await;
     }
     assert!(browser.open(callback.as_str(), HONEST).await.sent("code").is_some(), "the same page, loaded again");
     assert_eq!(world.redeem(&client, &code).await.status, 200);
@@ -67,7 +111,7 @@ async fn a_226_a_locked_store_is_503_and_comes_back() {
     let (client, _, refresh) = world.signed_in().await;
     let code = world.code(&client).await;
     let mut thief = intruder(&world).await;
-    sql(&mut thief, "BEGIN EXCLUSIVE").await;
+    thief.lock().await;
     let revocation = [("client_id", client.id.as_str()), ("token", refresh.as_str())];
     let url = world.at("/revoke");
     let (redeemed, refreshed, revoked) =
@@ -75,7 +119,7 @@ async fn a_226_a_locked_store_is_503_and_comes_back() {
     for answer in [redeemed, refreshed, revoked] {
         outage(&answer);
     }
-    sql(&mut thief, "ROLLBACK").await;
+    thief.sql("ROLLBACK").await;
     assert_eq!(world.redeem(&client, &code).await.status, 200);
     assert_eq!(world.refresh(&client, &refresh).await.status, 200);
 }
@@ -110,15 +154,17 @@ async fn a_227_a_fault_at_each_write_of_the_store() {
     for (site, fails) in [
         ("INSERT ON completed_transactions", "callback"),
         ("INSERT ON grants", "callback"),
+        ("INSERT ON words", "callback"),
         ("INSERT ON codes", "callback"),
         ("UPDATE ON codes", "token"),
-        ("INSERT ON refresh_tokens", "token"),
-        ("UPDATE ON refresh_tokens", "refresh"),
+        ("INSERT ON lines", "token"),
+        ("UPDATE ON lines", "refresh"),
         ("UPDATE ON grants", "revoke"),
+        ("UPDATE ON feed", "revoke"),
         ("INSERT ON revocations", "revoke"),
     ] {
         let rows = world.rows().await;
-        sql(&mut thief, &format!("CREATE TRIGGER fault BEFORE {site} BEGIN SELECT RAISE(ABORT, 'fault'); END")).await;
+        thief.fault(site).await;
         let steps = session(&world).await;
         let (step, answer) = steps.last().unwrap();
         assert_eq!(*step, fails, "{site}");
@@ -126,7 +172,7 @@ async fn a_227_a_fault_at_each_write_of_the_store() {
         if fails == "callback" {
             assert_eq!(world.rows().await, rows, "{site}: half a write was kept");
         }
-        sql(&mut thief, "DROP TRIGGER fault").await;
+        thief.mend(site).await;
         let steps = session(&world).await;
         assert_eq!((steps.len(), steps[3].1.status.as_u16()), (4, 200), "{site}: service returns by itself");
     }
@@ -136,15 +182,19 @@ async fn a_227_a_fault_at_each_write_of_the_store() {
 async fn a_227_a_fault_at_each_read_of_the_store() {
     let world = World::new().await;
     let mut thief = intruder(&world).await;
-    for (table, fails) in
-        [("completed_transactions", "callback"), ("codes", "callback"), ("refresh_tokens", "token"), ("grants", "callback")]
-    {
-        sql(&mut thief, &format!("ALTER TABLE {table} RENAME TO gone")).await;
+    for (table, fails) in [
+        ("completed_transactions", "callback"),
+        ("codes", "callback"),
+        ("words", "callback"),
+        ("lines", "token"),
+        ("grants", "callback"),
+    ] {
+        thief.sql(&format!("ALTER TABLE {table} RENAME TO gone")).await;
         let steps = session(&world).await;
         let (step, answer) = steps.last().unwrap();
         assert_eq!(*step, fails, "{table}");
         outage(answer);
-        sql(&mut thief, &format!("ALTER TABLE gone RENAME TO {table}")).await;
+        thief.sql(&format!("ALTER TABLE gone RENAME TO {table}")).await;
         assert_eq!(session(&world).await.len(), 4, "{table}");
     }
 }

@@ -413,12 +413,7 @@ async fn a_250_a_clock_that_jumps_revives_nothing_and_forgets_nobody() {
     world.clock.advance(7200);
     world.gateway.forget().await;
     world.clock.set_back(7200);
-    let (data, origin) = (world.data.path().join("data"), world.origin.clone());
-    let again = World::with_idp(world.idp.clone(), world.clock.clone(), |config| {
-        config.data_dir = data;
-        config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
-    });
-    let again = again.await.unwrap();
+    let (origin, again) = (world.origin.clone(), world.again().await);
     let (host, bearer) = (origin.trim_start_matches("http://"), format!("Bearer {ended}"));
     let url = format!("http://127.0.0.1:{}/mcp", again.origin_port);
     let answer = send(Method::POST, &url, &[("host", host), ("authorization", &bearer)], "{}").await;

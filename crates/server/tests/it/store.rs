@@ -35,14 +35,9 @@ async fn as_89_a_243_no_token_is_at_rest() {
 async fn i8_a_restart_loses_nobody() {
     let world = World::new().await;
     let (client, access, refresh) = world.signed_in().await;
-    let data = world.data.path().join("data");
     let origin = world.origin.clone();
-    // A second process on the same files, as a restart or a rolling upgrade has it.
-    let again = World::with_idp(world.idp.clone(), world.clock.clone(), |config| {
-        config.data_dir = data;
-        config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
-    });
-    let again = again.await.unwrap();
+    // A second process on the same state, as a restart or a rolling upgrade has it.
+    let again = world.again().await;
     let form =
         crate::support::http::form(&[("grant_type", "refresh_token"), ("client_id", &client.id), ("refresh_token", &refresh)]);
     let host = origin.trim_start_matches("http://");
@@ -59,12 +54,7 @@ async fn i4_what_was_revoked_stays_revoked_after_a_restart() {
     let (client, access, refresh) = world.signed_in().await;
     let form = [("client_id", client.id.as_str()), ("token", refresh.as_str())];
     assert_eq!(crate::support::http::post_form(&world.at("/revoke"), &form).await.status, 200);
-    let (data, origin) = (world.data.path().join("data"), world.origin.clone());
-    let again = World::with_idp(world.idp.clone(), world.clock.clone(), |config| {
-        config.data_dir = data;
-        config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
-    });
-    let again = again.await.unwrap();
+    let (origin, again) = (world.origin.clone(), world.again().await);
     let (bearer, host) = (format!("Bearer {access}"), origin.trim_start_matches("http://"));
     let url = format!("http://127.0.0.1:{}/mcp", again.origin_port);
     let answer = crate::support::http::send(http::Method::POST, &url, &[("host", host), ("authorization", &bearer)], "{}").await;

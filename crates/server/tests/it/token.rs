@@ -350,17 +350,12 @@ async fn a_096_values_are_random_and_unique() {
     }
 }
 
-/// Three gateways on one store, as processes on one machine share it. (Replicas on PostgreSQL come with that store.)
+/// Three gateways on one store.
 async fn three_gateways() -> (Arc<World>, [String; 3]) {
     let world = Arc::new(World::new().await);
     let mut token_endpoints = vec![world.at("/token")];
     for _ in 0..2 {
-        let (data, origin) = (world.data.path().join("data"), world.origin.clone());
-        let again = World::with_idp(Arc::clone(&world.idp), Arc::clone(&world.clock), |config| {
-            config.data_dir = data;
-            config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
-        });
-        let again = again.await.unwrap();
+        let again = world.again().await;
         token_endpoints.push(format!("http://127.0.0.1:{}/token", again.origin_port));
         // Its server task holds what it needs.
         std::mem::forget(again);
@@ -420,14 +415,7 @@ async fn a_099_fifty_refreshes_over_three_gateways_give_one_successor_and_refuse
 async fn r32_rules_and_resources_are_asked_again_at_each_refresh() {
     let world = World::new().await;
     let (client, _, refresh) = world.signed_in().await;
-    let restart = |edit: fn(&mut deputy_server::Config)| {
-        let (data, origin) = (world.data.path().join("data"), world.origin.clone());
-        World::with_idp(world.idp.clone(), world.clock.clone(), move |config| {
-            config.data_dir = data;
-            config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
-            edit(config);
-        })
-    };
+    let restart = |edit: fn(&mut deputy_server::Config)| world.again_with(edit);
     let host = world.origin.trim_start_matches("http://");
     let ask = async |again: &World, token: &str| {
         let form =
@@ -437,15 +425,15 @@ async fn r32_rules_and_resources_are_asked_again_at_each_refresh() {
         crate::support::http::send(http::Method::POST, &url, &headers, form).await
     };
     let narrowed = restart(|config| config.access = deputy_protocol::access::Rules::parse(&["subject:somebody-else"]).unwrap());
-    let refused = ask(&narrowed.await.unwrap(), &refresh).await;
+    let refused = ask(&narrowed.await, &refresh).await;
     assert_eq!((refused.status.as_u16(), refused.json()["error"].as_str().unwrap()), (400, "invalid_grant"));
     let moved = restart(|config| config.servers[0].path = "/elsewhere".to_owned());
-    assert_eq!(ask(&moved.await.unwrap(), &refresh).await.json()["error"], "invalid_target");
+    assert_eq!(ask(&moved.await, &refresh).await.json()["error"], "invalid_target");
     let fewer = restart(|config| config.servers[0].scopes = deputy_protocol::scope::Scopes::parse("read admin").unwrap());
-    let answer = ask(&fewer.await.unwrap(), &refresh).await.json();
+    let answer = ask(&fewer.await, &refresh).await.json();
     assert_eq!(answer["scope"], "read");
     let restored = restart(|_| ());
-    let answer = ask(&restored.await.unwrap(), answer["refresh_token"].as_str().unwrap()).await.json();
+    let answer = ask(&restored.await, answer["refresh_token"].as_str().unwrap()).await.json();
     assert_eq!(answer["scope"], "read write");
 }
 

@@ -6,15 +6,6 @@ use serde_json::json;
 use crate::support::http::{Browser, claims, form, get, parameter, send};
 use crate::support::{HONEST, VERIFIER, World};
 
-async fn again(world: &World) -> World {
-    let (data, origin) = (world.data.path().join("data"), world.origin.clone());
-    let again = World::with_idp(world.idp.clone(), world.clock.clone(), |config| {
-        config.data_dir = data;
-        config.public_url = deputy_protocol::Issuer::parse(&origin).unwrap();
-    });
-    again.await.unwrap()
-}
-
 /// Sends a form to another process under the name of the first.
 async fn post_to(
     process: &World,
@@ -284,7 +275,7 @@ async fn a_restart_logs_nobody_out() {
     let world = World::new().await;
     let (client, access, refresh) = world.signed_in().await;
     let keys = get(&world.at("/jwks")).await.json();
-    let restarted = again(&world).await;
+    let restarted = world.again().await;
     let host = [("host", world.origin.trim_start_matches("http://"))];
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", restarted.origin_port);
     assert_eq!(send(Method::GET, &at("/jwks"), &host, "").await.json(), keys);
@@ -315,7 +306,7 @@ async fn a_page_survives_a_restart_and_a_late_one_says_what_to_do() {
     let mut browser = Browser::default();
     let page = browser.open(&world.authorize_url(&client, &[]), HONEST).await;
     let cookies = browser.cookies(&url::Url::parse(&world.origin).unwrap());
-    let restarted = again(&world).await;
+    let restarted = world.again().await;
     let pairs = [("ticket", page.ticket()), ("decision", "approve".to_owned())].map(|(name, value)| (name, value));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(post_to(&restarted, &world, "/consent", &cookies, &pairs).await.status, 303);

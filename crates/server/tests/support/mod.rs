@@ -5,8 +5,11 @@ pub mod clock;
 pub mod http;
 pub mod idp;
 pub mod log;
+pub mod postgres;
+pub mod replicas;
 pub mod scripted;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,7 +19,7 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
-use deputy_server::{Config, Gateway, IdpConfig, ServerConfig, StartError};
+use deputy_server::{Config, Gateway, IdpConfig, ServerConfig, StartError, StoreConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -39,6 +42,8 @@ pub struct World {
     pub backend: Arc<Backend>,
     pub clock: Arc<TestClock>,
     pub data: TempDir,
+    store: StoreConfig,
+    data_dir: PathBuf,
 }
 
 /// A registered client.
@@ -71,6 +76,7 @@ impl World {
         let origin = format!("http://localhost:{origin_port}");
         let data = tempfile::tempdir().expect("a directory");
         let mut config = Config {
+            store: replicas::store().await,
             public_url: Issuer::parse(&origin).expect("an issuer"),
             data_dir: data.path().join("data"),
             idp: IdpConfig {
@@ -92,9 +98,37 @@ impl World {
             allowed_origins: Vec::new(),
         };
         edit(&mut config);
-        let gateway = Gateway::start_at(config, Arc::clone(&clock) as Arc<dyn deputy_server::clock::Clock>).await?;
-        tokio::spawn(deputy_server::serve(listener, gateway.router(), std::future::pending()));
-        Ok(Self { origin, origin_port, gateway, idp, backend, clock, data })
+        let (store, data_dir) = (config.store.clone(), config.data_dir.clone());
+        let gateways = replicas::start(config, &clock).await?;
+        tokio::spawn(deputy_server::serve(listener, replicas::in_turn(&gateways), std::future::pending()));
+        let gateway = gateways.into_iter().next().expect("a gateway");
+        Ok(Self { origin, origin_port, gateway, idp, backend, clock, data, store, data_dir })
+    }
+
+    /// The URL of the database, when it is PostgreSQL.
+    pub fn postgres(&self) -> Option<&str> {
+        match &self.store {
+            StoreConfig::Sqlite => None,
+            StoreConfig::Postgres(url) => Some(url.expose()),
+        }
+    }
+
+    /// Another process of the same deployment, at its own port: after a restart, or beside the first.
+    pub async fn again(&self) -> Self {
+        self.again_with(|_| ()).await
+    }
+
+    /// [`World::again`], under another configuration.
+    pub async fn again_with(&self, edit: impl FnOnce(&mut Config)) -> Self {
+        let (data_dir, store) = (self.data_dir.clone(), self.store.clone());
+        let origin = Issuer::parse(&self.origin).expect("an issuer");
+        let again = Self::with_idp(Arc::clone(&self.idp), Arc::clone(&self.clock), move |config| {
+            config.data_dir = data_dir;
+            config.store = store;
+            config.public_url = origin;
+            edit(config);
+        });
+        again.await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     pub fn at(&self, path: &str) -> String {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
 use deputy_protocol::secret::sha256;
 use deputy_server::{Config, ServerConfig};
@@ -258,14 +257,11 @@ impl Player {
 
     /// The operator changes the rules and restarts.
     async fn remove_the_victim(&mut self) {
-        let (data, origin) = (self.world.data.path().join("data"), self.world.origin.clone());
-        let again = World::with_idp(self.world.idp.clone(), self.world.clock.clone(), move |config| {
+        let again = self.world.again_with(|config| {
             configure(config);
-            config.data_dir = data;
-            config.public_url = Issuer::parse(&origin).unwrap();
             config.access = Rules::parse(&["subject:attacker"]).unwrap();
         });
-        let again = again.await.unwrap();
+        let again = again.await;
         self.port = again.origin_port;
         self.restarted = Some(again);
     }

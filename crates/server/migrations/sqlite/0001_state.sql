@@ -11,19 +11,41 @@ CREATE TABLE grants (
   client_name TEXT NOT NULL,
   resource    TEXT NOT NULL,
   scopes      TEXT NOT NULL,
-  idp_tokens  TEXT NOT NULL,               -- sealed
   granted_at  INTEGER NOT NULL,            -- times are seconds since the epoch
   ends_at     INTEGER NOT NULL,
   revoked_at  INTEGER,
   revoked_why TEXT
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX grants_ending ON grants (ends_at);
+CREATE INDEX grants_newest ON grants (granted_at);
+
+-- The provider's last word about a grant's person, and what we may ask it again with (sealed). `asking` is the note that somebody is
+-- about to send it: without an answer nobody knows whether it was used.
+CREATE TABLE words (
+  grant_id     TEXT PRIMARY KEY REFERENCES grants (id) ON DELETE CASCADE,
+  tokens       TEXT NOT NULL,
+  renewable    INTEGER NOT NULL,
+  heard_at     INTEGER NOT NULL,
+  asking       TEXT,
+  asking_since INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- The refresh tokens of a grant, by digest: the living one, and in `recent` (JSON) those replaced a moment ago, each with its successor,
+-- sealed under a key that only the token itself gives.
+CREATE TABLE lines (
+  grant_id   TEXT PRIMARY KEY REFERENCES grants (id) ON DELETE CASCADE,
+  generation INTEGER NOT NULL,
+  living     BLOB NOT NULL,
+  ends_at    INTEGER NOT NULL,
+  recent     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Transactions that ended in a grant: their state is used up (CON-21).
 CREATE TABLE completed_transactions (
   id    TEXT PRIMARY KEY,
   until INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
+CREATE INDEX completed_transactions_ending ON completed_transactions (until);
 
 -- Authorization codes, by digest. A used one stays for a while, so that a replay is noticed (AS-64).
 CREATE TABLE codes (
@@ -34,25 +56,19 @@ CREATE TABLE codes (
   refresh      INTEGER NOT NULL,
   ends_at      INTEGER NOT NULL,
   used_at      INTEGER
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX codes_of_grant ON codes (grant_id);
+CREATE INDEX codes_ending ON codes (ends_at);
 
--- Refresh tokens, by digest. `successor` is sealed under a key that only the token itself gives.
-CREATE TABLE refresh_tokens (
-  digest     BLOB PRIMARY KEY,
-  grant_id   TEXT NOT NULL REFERENCES grants (id) ON DELETE CASCADE,
-  ends_at    INTEGER NOT NULL,
-  rotated_at INTEGER,
-  successor  BLOB
-) STRICT;
-CREATE INDEX refresh_tokens_of_grant ON refresh_tokens (grant_id);
-
--- The feed by which every process learns of revocations.
+-- The feed by which every process learns of revocations. Its head is locked while an entry is made, so that entries become visible in
+-- the order of their numbers and nobody reads past one.
 CREATE TABLE revocations (
-  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  sequence INTEGER PRIMARY KEY,
   grant_id TEXT NOT NULL,
   at       INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE feed (head INTEGER NOT NULL) STRICT;
+INSERT INTO feed (head) VALUES (0);
 
 -- Keys that sign access tokens, sealed.
 CREATE TABLE signing_keys (

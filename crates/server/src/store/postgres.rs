@@ -1,0 +1,151 @@
+//! The store in PostgreSQL, for any number of identical replicas.
+//!
+//! A step of one statement is its own transaction. PostgreSQL's `synchronous_commit` is left as the operator set it; its default makes an
+//! acknowledged step survive power loss.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deputy_protocol::Timestamp;
+use deputy_protocol::ids::{GrantId, TransactionId};
+use deputy_protocol::secret::{AuthorizationCode, ClientSecret, Digest};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, SqlSafeStr as _, query_scalar};
+
+use super::{HeldCode, HeldGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
+
+/// What `statements` is compiled for here.
+type Db = sqlx::Postgres;
+
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+#[path = "statements.rs"]
+mod statements;
+
+/// How long a request waits for the database before it is told to come back.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections of one replica.
+const CONNECTIONS: u32 = 20;
+/// A connection that was used within this time is not asked whether it lives.
+const FRESH: Duration = Duration::from_secs(1);
+/// PostgreSQL's error code for a table that there is not.
+const NO_SUCH_TABLE: &str = "42P01";
+/// The last migration that this version needs.
+const LATEST: i64 = 1;
+
+/// One PostgreSQL database.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    pool: PgPool,
+}
+
+impl Postgres {
+    /// Connects, and refuses a database whose tables are not up to date: see [`Postgres::migrate`].
+    pub(crate) async fn open(url: &ClientSecret) -> StoreResult<Self> {
+        let store = Self::connect(url).await?;
+        let applied = query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(&store.pool).await;
+        let applied: Option<i64> = match applied {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_TABLE) => None,
+            applied => applied?,
+        };
+        // A later version may have added to the tables: it takes nothing away that this one needs.
+        if applied < Some(LATEST) {
+            return Err(StoreError::new("the tables are not up to date; run `deputy migrate` with this configuration"));
+        }
+        Ok(store)
+    }
+
+    /// Brings the tables up to date. An advisory lock lets one replica do it while the others wait.
+    pub(crate) async fn migrate(url: &ClientSecret) -> StoreResult<()> {
+        let store = Self::connect(url).await?;
+        let migrated = migrator().run(&store.pool).await.map_err(StoreError::new);
+        store.pool.close().await;
+        migrated
+    }
+
+    async fn connect(url: &ClientSecret) -> StoreResult<Self> {
+        // The parser's own words may repeat the URL, and the password in it.
+        let options: PgConnectOptions = url
+            .expose()
+            .parse()
+            .map_err(|_| StoreError::new("the URL of the database cannot be read: postgres://user@host/name"))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                // A connection that was idle may have died with its server.
+                Box::pin(async move { Ok(meta.idle_for < FRESH || connection.ping().await.is_ok()) })
+            })
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    async fn read(&self) -> StoreResult<PoolConnection<Db>> {
+        Ok(self.pool.acquire().await?)
+    }
+}
+
+fn migrator() -> Migrator {
+    let state = include_str!("../../migrations/postgres/0001_state.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(LATEST, "state".into(), MigrationType::Simple, state, false)])
+}
+
+/// Gives a statement up that takes too long: its connection is closed with it, and its outcome is unknown.
+async fn in_time<T>(work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::new("the database does not answer")))
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn take(&self, step: Step) -> StoreResult<bool> {
+        in_time(async {
+            if matches!(step, Step::ReplaceLine(_) | Step::Ask(_) | Step::ForgetIdle(..)) {
+                return statements::take(&mut *self.read().await?, &step).await;
+            }
+            let mut transaction = self.pool.begin_with("BEGIN").await?;
+            let taken = statements::take(&mut transaction, &step).await?;
+            transaction.commit().await?;
+            Ok(taken)
+        })
+        .await
+    }
+
+    async fn is_complete(&self, transaction: &TransactionId) -> StoreResult<bool> {
+        in_time(async { statements::is_complete(&mut *self.read().await?, transaction).await }).await
+    }
+
+    async fn code(&self, code: &Digest<AuthorizationCode>) -> StoreResult<Option<HeldCode>> {
+        in_time(async { statements::code(&mut *self.read().await?, code).await }).await
+    }
+
+    async fn grant(&self, grant: &GrantId) -> StoreResult<Option<HeldGrant>> {
+        in_time(async { statements::grant(&mut *self.read().await?, grant).await }).await
+    }
+
+    async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>> {
+        in_time(async { statements::idp_tokens(&mut *self.read().await?, grant).await }).await
+    }
+
+    async fn revocations_after(&self, sequence: i64) -> StoreResult<Vec<Revocation>> {
+        in_time(async { statements::revocations_after(&mut *self.read().await?, sequence).await }).await
+    }
+
+    async fn signing_keys(&self) -> StoreResult<Vec<SealedKey>> {
+        in_time(async { statements::signing_keys(&mut *self.read().await?).await }).await
+    }
+
+    async fn idle_grants(&self, now: Timestamp) -> StoreResult<Vec<GrantId>> {
+        in_time(async { statements::idle_grants(&mut *self.read().await?, now).await }).await
+    }
+
+    async fn newest_sign_in(&self) -> StoreResult<Option<Timestamp>> {
+        in_time(async { statements::newest_sign_in(&mut *self.read().await?).await }).await
+    }
+
+    async fn count(&self) -> StoreResult<Rows> {
+        in_time(async { statements::count(&mut *self.read().await?).await }).await
+    }
+}

@@ -1,0 +1,383 @@
+//! The statements, which both databases understand. This file is compiled once for each, as a child of its module, which says what `Db` is.
+
+use deputy_protocol::Timestamp;
+use deputy_protocol::client::DisplayName;
+use deputy_protocol::family::{CodeRecord, Generation, Grant, Line, NewRefresh, Word};
+use deputy_protocol::hooks::{Guard, passes};
+use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
+use deputy_protocol::pkce::Challenge;
+use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::secret::{AuthorizationCode, Digest};
+use sqlx::{Database, Row as _, query, query_scalar};
+
+use super::Db;
+use crate::store::rows::{damaged, digest, from_json, parsed, seconds, time};
+use crate::store::{
+    Ask, AttemptId, Completed, Heard, HeldCode, HeldGrant, ReplaceLine, Revocation, Revoke, Rows, SealedKey, Step, StoreResult,
+    Sweep, UseCode,
+};
+
+type Connection = <Db as Database>::Connection;
+type Row = <Db as Database>::Row;
+
+/// Most rows that one sweep takes out of a table.
+const SWEPT_MAX: i64 = 500;
+
+/// Takes a step. One that is more than one statement must run in a transaction.
+pub(super) async fn take(connection: &mut Connection, step: &Step) -> StoreResult<bool> {
+    match step {
+        Step::Complete(completed) => complete(connection, completed).await,
+        Step::UseCode(step) => use_code(connection, step).await,
+        Step::ReplaceLine(step) => replace_line(connection, step).await,
+        Step::Revoke(step) => revoke(connection, step).await,
+        Step::Ask(step) => ask(connection, step).await,
+        Step::Hear(step) => hear(connection, step).await,
+        Step::AddFirstSigningKey(key) => add_first_signing_key(connection, key).await,
+        Step::Sweep(step) => sweep(connection, *step).await,
+        Step::ForgetIdle(grant, now) => forget_idle(connection, grant, *now).await,
+    }
+}
+
+async fn complete(connection: &mut Connection, completed: &Completed) -> StoreResult<bool> {
+    let used = query("INSERT INTO completed_transactions (id, until) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(completed.transaction.as_str())
+        .bind(seconds(completed.transaction_ends))
+        .execute(&mut *connection)
+        .await?;
+    if !passes(Guard::StateSingleUse, used.rows_affected() == 1) {
+        return Ok(false);
+    }
+    let grant = &completed.grant;
+    insert_grant(connection, grant).await?;
+    query("INSERT INTO words (grant_id, tokens, renewable, heard_at) VALUES ($1, $2, $3, $4)")
+        .bind(grant.id.as_str())
+        .bind(&completed.idp_tokens)
+        .bind(completed.renewable)
+        .bind(seconds(grant.granted_at))
+        .execute(&mut *connection)
+        .await?;
+    query("INSERT INTO codes (digest, grant_id, redirect_uri, challenge, refresh, ends_at) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(completed.code.as_bytes().as_slice())
+        .bind(grant.id.as_str())
+        .bind(completed.redirect_uri.as_str())
+        .bind(completed.challenge.as_str())
+        .bind(completed.refresh)
+        .bind(seconds(completed.code_ends))
+        .execute(&mut *connection)
+        .await?;
+    Ok(true)
+}
+
+async fn insert_grant(connection: &mut Connection, grant: &Grant) -> StoreResult<()> {
+    query(
+        "INSERT INTO grants (id, subject, idp, idp_subject, email, name, groups, client, client_name, resource, scopes, granted_at, \
+         ends_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    )
+    .bind(grant.id.as_str())
+    .bind(&grant.subject)
+    .bind(grant.idp.as_str())
+    .bind(&grant.idp_subject)
+    .bind(&grant.email)
+    .bind(&grant.name)
+    .bind(json(&grant.groups)?)
+    .bind(grant.client.as_str())
+    .bind(grant.client_name.as_str())
+    .bind(grant.resource.as_str())
+    .bind(grant.scopes.to_string())
+    .bind(seconds(grant.granted_at))
+    .bind(seconds(grant.ends_at))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> StoreResult<String> {
+    serde_json::to_string(value).map_err(|_| damaged("list"))
+}
+
+async fn use_code(connection: &mut Connection, step: &UseCode) -> StoreResult<bool> {
+    let used = query(
+        "UPDATE codes SET used_at = $1 WHERE digest = $2 AND used_at IS NOT DISTINCT FROM $3 \
+         AND (SELECT revoked_at FROM grants WHERE id = $4) IS NOT DISTINCT FROM $5",
+    )
+    .bind(seconds(step.now))
+    .bind(step.code.as_bytes().as_slice())
+    .bind(step.judged_used_at.map(seconds))
+    .bind(step.grant.as_str())
+    .bind(step.judged_revoked_at.map(seconds))
+    .execute(&mut *connection)
+    .await?;
+    if used.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let Some(line) = &step.line else { return Ok(true) };
+    // A grant has one code, so there is no line yet; a test that takes the code's guard out makes a second one.
+    query(
+        "INSERT INTO lines (grant_id, generation, living, ends_at, recent) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (grant_id) DO UPDATE SET generation = $2, living = $3, ends_at = $4, recent = $5",
+    )
+    .bind(step.grant.as_str())
+    .bind(i64::from(line.generation.number()))
+    .bind(line.living.digest.as_bytes().as_slice())
+    .bind(seconds(line.living.ends_at))
+    .bind(json(&line.recent)?)
+    .execute(connection)
+    .await?;
+    Ok(true)
+}
+
+async fn replace_line(connection: &mut Connection, step: &ReplaceLine) -> StoreResult<bool> {
+    let replaced = query(
+        "UPDATE lines SET generation = $1, living = $2, ends_at = $3, recent = $4 WHERE grant_id = $5 AND generation = $6 \
+         AND (SELECT revoked_at FROM grants WHERE id = $5) IS NOT DISTINCT FROM $7",
+    )
+    .bind(i64::from(step.line.generation.number()))
+    .bind(step.line.living.digest.as_bytes().as_slice())
+    .bind(seconds(step.line.living.ends_at))
+    .bind(json(&step.line.recent)?)
+    .bind(step.grant.as_str())
+    .bind(i64::from(step.judged.number()))
+    .bind(step.judged_revoked_at.map(seconds))
+    .execute(connection)
+    .await?;
+    Ok(replaced.rows_affected() == 1)
+}
+
+async fn revoke(connection: &mut Connection, step: &Revoke) -> StoreResult<bool> {
+    let revoked = query("UPDATE grants SET revoked_at = $1, revoked_why = $2 WHERE id = $3 AND revoked_at IS NULL")
+        .bind(seconds(step.now))
+        .bind(step.why.code())
+        .bind(step.grant.as_str())
+        .execute(&mut *connection)
+        .await?;
+    if revoked.rows_affected() == 0 {
+        return Ok(false);
+    }
+    // The head stays locked until this transaction ends, so the feed fills up in the order of its numbers.
+    let sequence: i64 = query_scalar("UPDATE feed SET head = head + 1 RETURNING head").fetch_one(&mut *connection).await?;
+    query("INSERT INTO revocations (sequence, grant_id, at) VALUES ($1, $2, $3)")
+        .bind(sequence)
+        .bind(step.grant.as_str())
+        .bind(seconds(step.now))
+        .execute(connection)
+        .await?;
+    Ok(true)
+}
+
+async fn ask(connection: &mut Connection, step: &Ask) -> StoreResult<bool> {
+    let noted = query(
+        "UPDATE words SET asking = $1, asking_since = $2 WHERE grant_id = $3 AND heard_at = $4 AND asking IS NULL AND renewable",
+    )
+    .bind(step.attempt.as_str())
+    .bind(seconds(step.now))
+    .bind(step.grant.as_str())
+    .bind(seconds(step.judged_heard_at))
+    .execute(connection)
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+async fn hear(connection: &mut Connection, step: &Heard) -> StoreResult<bool> {
+    let heard = query(
+        "UPDATE words SET tokens = coalesce($1, tokens), renewable = $2, heard_at = coalesce($3, heard_at), \
+         asking = CASE WHEN $4 THEN asking END, asking_since = CASE WHEN $4 THEN asking_since END WHERE grant_id = $5 AND asking = $6",
+    )
+    .bind(&step.tokens)
+    .bind(step.renewable)
+    .bind(step.heard_at.map(seconds))
+    .bind(step.still_asking)
+    .bind(step.grant.as_str())
+    .bind(step.attempt.as_str())
+    .execute(&mut *connection)
+    .await?;
+    if heard.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if let Some(person) = &step.person {
+        query("UPDATE grants SET email = $1, name = $2, groups = $3 WHERE id = $4")
+            .bind(&person.email)
+            .bind(&person.name)
+            .bind(json(&person.groups)?)
+            .bind(step.grant.as_str())
+            .execute(connection)
+            .await?;
+    }
+    Ok(true)
+}
+
+async fn add_first_signing_key(connection: &mut Connection, key: &SealedKey) -> StoreResult<bool> {
+    // Two replicas that start at once: the head of the feed lets one of them look first.
+    query("UPDATE feed SET head = head").execute(&mut *connection).await?;
+    let added = query(
+        "INSERT INTO signing_keys (kid, sealed, created_at) SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM signing_keys)",
+    )
+    .bind(&key.kid)
+    .bind(&key.sealed)
+    .bind(seconds(key.created_at))
+    .execute(connection)
+    .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+async fn sweep(connection: &mut Connection, sweep: Sweep) -> StoreResult<bool> {
+    let mut swept = 0;
+    for (statement, until) in [
+        (
+            "DELETE FROM completed_transactions WHERE id IN (SELECT id FROM completed_transactions WHERE until <= $1 LIMIT $2)",
+            sweep.transactions,
+        ),
+        ("DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE ends_at <= $1 LIMIT $2)", sweep.codes),
+        ("DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ends_at <= $1 LIMIT $2)", sweep.grants),
+        (
+            "DELETE FROM revocations WHERE sequence IN (SELECT sequence FROM revocations WHERE at <= $1 LIMIT $2)",
+            sweep.revocations,
+        ),
+    ] {
+        swept += query(statement).bind(seconds(until)).bind(SWEPT_MAX).execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(swept > 0)
+}
+
+async fn forget_idle(connection: &mut Connection, grant: &GrantId, now: Timestamp) -> StoreResult<bool> {
+    let forgotten = query("DELETE FROM grants WHERE id = $1 AND (SELECT ends_at FROM lines WHERE grant_id = $1) <= $2")
+        .bind(grant.as_str())
+        .bind(seconds(now))
+        .execute(connection)
+        .await?;
+    Ok(forgotten.rows_affected() == 1)
+}
+
+pub(super) async fn is_complete(connection: &mut Connection, transaction: &TransactionId) -> StoreResult<bool> {
+    let found = query("SELECT 1 FROM completed_transactions WHERE id = $1").bind(transaction.as_str()).fetch_optional(connection);
+    Ok(found.await?.is_some())
+}
+
+pub(super) async fn code(connection: &mut Connection, code: &Digest<AuthorizationCode>) -> StoreResult<Option<HeldCode>> {
+    let row = query(
+        "SELECT g.*, w.renewable, w.heard_at, w.asking_since, c.redirect_uri, c.challenge, c.refresh, c.used_at, \
+         c.ends_at AS code_ends_at FROM codes c JOIN grants g ON g.id = c.grant_id JOIN words w ON w.grant_id = g.id WHERE c.digest = $1",
+    )
+    .bind(code.as_bytes().as_slice())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let challenge = |text: &str| Challenge::parse(Some(text), Some("S256"));
+    let record = CodeRecord {
+        digest: code.clone(),
+        grant: read_grant(&row)?,
+        redirect_uri: parsed("redirect_uri", row.try_get("redirect_uri")?, RedirectUri::parse)?,
+        challenge: parsed("challenge", row.try_get("challenge")?, challenge)?,
+        refresh: row.try_get("refresh")?,
+    };
+    Ok(Some(HeldCode {
+        record,
+        used_at: maybe_time(&row, "used_at")?,
+        ends_at: time(row.try_get("code_ends_at")?),
+        revoked_at: maybe_time(&row, "revoked_at")?,
+        word: read_word(&row)?,
+    }))
+}
+
+pub(super) async fn grant(connection: &mut Connection, grant: &GrantId) -> StoreResult<Option<HeldGrant>> {
+    let row = query(
+        "SELECT g.*, w.renewable, w.heard_at, w.asking, w.asking_since, l.generation, l.living, l.ends_at AS line_ends_at, l.recent \
+         FROM grants g JOIN words w ON w.grant_id = g.id LEFT JOIN lines l ON l.grant_id = g.id WHERE g.id = $1",
+    )
+    .bind(grant.as_str())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let asking: Option<String> = row.try_get("asking")?;
+    Ok(Some(HeldGrant {
+        grant: read_grant(&row)?,
+        revoked_at: maybe_time(&row, "revoked_at")?,
+        line: read_line(&row)?,
+        word: read_word(&row)?,
+        asking: asking.map(AttemptId::from_stored),
+    }))
+}
+
+fn maybe_time(row: &Row, column: &str) -> StoreResult<Option<Timestamp>> {
+    let seconds: Option<i64> = row.try_get(column)?;
+    Ok(seconds.map(time))
+}
+
+fn read_grant(row: &Row) -> StoreResult<Grant> {
+    Ok(Grant {
+        id: GrantId::from_stored(row.try_get("id")?),
+        subject: row.try_get("subject")?,
+        idp: parsed("idp", row.try_get("idp")?, Issuer::parse)?,
+        idp_subject: row.try_get("idp_subject")?,
+        email: row.try_get("email")?,
+        name: row.try_get("name")?,
+        groups: parsed("groups", row.try_get("groups")?, |text| serde_json::from_str(text))?,
+        client: parsed("client", row.try_get("client")?, ClientId::parse)?,
+        client_name: parsed("client_name", row.try_get("client_name")?, from_json::<DisplayName>)?,
+        resource: parsed("resource", row.try_get("resource")?, from_json)?,
+        scopes: parsed("scopes", row.try_get("scopes")?, from_json)?,
+        granted_at: time(row.try_get("granted_at")?),
+        ends_at: time(row.try_get("ends_at")?),
+    })
+}
+
+fn read_word(row: &Row) -> StoreResult<Word> {
+    Ok(Word {
+        heard_at: time(row.try_get("heard_at")?),
+        renewable: row.try_get("renewable")?,
+        asking_since: maybe_time(row, "asking_since")?,
+    })
+}
+
+fn read_line(row: &Row) -> StoreResult<Option<Line>> {
+    let generation: Option<i64> = row.try_get("generation")?;
+    let Some(generation) = generation else { return Ok(None) };
+    let generation = u32::try_from(generation).map_err(|_| damaged("generation"))?;
+    let living = NewRefresh { digest: digest(row.try_get("living")?)?, ends_at: time(row.try_get("line_ends_at")?) };
+    let recent = parsed("recent", row.try_get("recent")?, |text| serde_json::from_str(text))?;
+    Ok(Some(Line { generation: Generation::from_number(generation), living, recent }))
+}
+
+pub(super) async fn idp_tokens(connection: &mut Connection, grant: &GrantId) -> StoreResult<Option<String>> {
+    Ok(query_scalar("SELECT tokens FROM words WHERE grant_id = $1").bind(grant.as_str()).fetch_optional(connection).await?)
+}
+
+pub(super) async fn revocations_after(connection: &mut Connection, sequence: i64) -> StoreResult<Vec<Revocation>> {
+    let rows = query("SELECT sequence, grant_id FROM revocations WHERE sequence > $1 ORDER BY sequence").bind(sequence);
+    let read =
+        |row: &Row| Ok(Revocation { sequence: row.try_get("sequence")?, grant: GrantId::from_stored(row.try_get("grant_id")?) });
+    rows.fetch_all(connection).await?.iter().map(read).collect()
+}
+
+pub(super) async fn signing_keys(connection: &mut Connection) -> StoreResult<Vec<SealedKey>> {
+    let rows = query("SELECT kid, sealed, created_at FROM signing_keys ORDER BY created_at, kid");
+    let read = |row: &Row| {
+        Ok(SealedKey { kid: row.try_get("kid")?, sealed: row.try_get("sealed")?, created_at: time(row.try_get("created_at")?) })
+    };
+    rows.fetch_all(connection).await?.iter().map(read).collect()
+}
+
+pub(super) async fn idle_grants(connection: &mut Connection, now: Timestamp) -> StoreResult<Vec<GrantId>> {
+    let ids = query_scalar("SELECT grant_id FROM lines WHERE ends_at <= $1 LIMIT $2").bind(seconds(now)).bind(SWEPT_MAX);
+    Ok(ids.fetch_all(connection).await?.into_iter().map(GrantId::from_stored).collect())
+}
+
+pub(super) async fn newest_sign_in(connection: &mut Connection) -> StoreResult<Option<Timestamp>> {
+    let newest: Option<i64> = query_scalar("SELECT max(granted_at) FROM grants").fetch_one(connection).await?;
+    Ok(newest.map(time))
+}
+
+pub(super) async fn count(connection: &mut Connection) -> StoreResult<Rows> {
+    let mut rows = Vec::new();
+    for (table, statement) in [
+        ("grants", "SELECT count(*) FROM grants"),
+        ("words", "SELECT count(*) FROM words"),
+        ("lines", "SELECT count(*) FROM lines"),
+        ("completed_transactions", "SELECT count(*) FROM completed_transactions"),
+        ("codes", "SELECT count(*) FROM codes"),
+        ("revocations", "SELECT count(*) FROM revocations"),
+        ("signing_keys", "SELECT count(*) FROM signing_keys"),
+    ] {
+        rows.push((table, query_scalar(statement).fetch_one(&mut *connection).await?));
+    }
+    Ok(rows)
+}
