@@ -4,11 +4,14 @@
 //! - An [`Endpoint`] is https, or http on a loopback host; it is parsed once, at the edge.
 //! - No redirect is followed, so a secret goes where it was meant to go and nowhere else.
 //! - Every request has an end: a deadline for all of it and a limit on what is read.
+//! - A form is sent at most once, and an error says whether it may have arrived (I9).
 //! - Error messages name the host, never a query, a header or a body.
 //!
 //! URLs that strangers name (client metadata documents) will need an address policy on top; until it is here, only what an operator
 //! configured, or a configured provider published, may be asked.
 #![forbid(unsafe_code)]
+
+mod error;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,10 +24,12 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use url::Url;
+
+pub use error::FetchError;
 
 /// How much time and memory one request may take.
 #[derive(Clone, Copy, Debug)]
@@ -84,38 +89,6 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// Why a request gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// No connection, or it broke.
-    #[error("cannot reach {host}: {why}")]
-    Unreachable {
-        /// Who was asked.
-        host: String,
-        /// What the connection says.
-        why: String,
-    },
-    /// The deadline passed.
-    #[error("{host} did not answer within {seconds} s")]
-    TimedOut {
-        /// Who was asked.
-        host: String,
-        /// The deadline.
-        seconds: u64,
-    },
-    /// The answer is larger than the limit.
-    #[error("the answer of {host} is larger than {limit} bytes")]
-    TooLarge {
-        /// Who was asked.
-        host: String,
-        /// The limit.
-        limit: usize,
-    },
-    /// The machine's certificates cannot be read.
-    #[error("cannot set up TLS: {0}")]
-    Setup(String),
-}
-
 /// How a request identifies itself.
 #[derive(Clone, Debug)]
 pub enum Credentials {
@@ -159,10 +132,15 @@ pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
         .map_err(|error| format!("{:?} at line {} column {}", error.classify(), error.line(), error.column()))
 }
 
+type Connections = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// An HTTP client. Clones share one pool of connections.
 #[derive(Clone)]
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// For questions, which may be asked twice.
+    kept: Connections,
+    /// For forms: each has a connection of its own.
+    single: Connections,
     limits: Limits,
 }
 
@@ -197,11 +175,22 @@ impl Client {
             .enable_http1()
             .enable_http2()
             .wrap_connector(http);
-        let pool = Pool::builder(TokioExecutor::new())
+        let kept = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
-            .build(connector);
-        Ok(Self { pool, limits })
+            .build(connector.clone());
+        // A form may hold what can be used once: a code, a refresh token (I9). A kept connection that the server closes while we write
+        // leaves it open whether the form arrived, and a person would have to sign in again for that; so no form goes out on one. On a
+        // fresh connection there is nothing to retry, and nothing is retried: not even what is believed to be unwritten.
+        let single =
+            Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(0).retry_canceled_requests(false).build(connector);
+        Ok(Self { kept, single, limits })
+    }
+
+    /// This client with a shorter deadline.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Self {
+        Self { limits: Limits { time: time.min(self.limits.time), ..self.limits }, ..self.clone() }
     }
 
     /// Asks for JSON.
@@ -227,24 +216,38 @@ impl Client {
         credentials: Credentials,
         form: Option<String>,
     ) -> Result<Answer, FetchError> {
-        let unreachable = |why: String| FetchError::Unreachable { host: endpoint.host(), why };
-        let request = request(endpoint, method, &credentials, form).map_err(|error| unreachable(error.to_string()))?;
+        let connections = if form.is_some() { &self.single } else { &self.kept };
+        let mut request = request(endpoint, method, &credentials, form)
+            .map_err(|error| FetchError::Unreachable { host: endpoint.host(), why: error.to_string() })?;
+        // Filled in the moment before the request is handed to a connection, and never if there is none: neither a name nor an address
+        // nor a certificate that fails, nor a deadline that passes meanwhile, leaves any doubt whether the request was sent.
+        let connection = capture_connection(&mut request);
+        let broken = |why: String| {
+            let host = endpoint.host();
+            if connection.connection_metadata().is_some() {
+                FetchError::Broken { host, why }
+            } else {
+                FetchError::Unreachable { host, why }
+            }
+        };
         let exchange = async {
-            let response = self.pool.request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
+            let response = connections.request(request).await.map_err(|error| broken(root_cause(&error)))?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, self.limits.body).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() {
                     FetchError::TooLarge { host: endpoint.host(), limit: self.limits.body }
                 } else {
-                    unreachable(error.to_string())
+                    broken(error.to_string())
                 }
             })?;
             let media_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
             let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             Ok(Answer { status: parts.status, media_type, body: body.to_bytes() })
         };
-        let timed_out = || FetchError::TimedOut { host: endpoint.host(), seconds: self.limits.time.as_secs() };
-        tokio::time::timeout(self.limits.time, exchange).await.map_err(|_| timed_out())?
+        tokio::time::timeout(self.limits.time, exchange).await.unwrap_or_else(|_| {
+            let sent = connection.connection_metadata().is_some();
+            Err(FetchError::TimedOut { host: endpoint.host(), seconds: self.limits.time.as_secs(), sent })
+        })
     }
 }
 
@@ -280,76 +283,4 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::Router;
-    use axum::response::Redirect;
-    use axum::routing::get;
-
-    async fn serve(router: Router) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        origin
-    }
-
-    fn client(time: u64, body: usize) -> Client {
-        Client::with_limits(Limits { time: Duration::from_millis(time), body }).expect("a client")
-    }
-
-    async fn ask(client: &Client, url: &str) -> Result<Answer, FetchError> {
-        client.get(&Endpoint::parse(url).expect("an endpoint"), Credentials::None).await
-    }
-
-    #[test]
-    fn only_https_or_loopback() {
-        for good in ["https://idp.test/a?b=c", "http://localhost:1/", "http://127.0.0.1", "http://[::1]:3/x"] {
-            assert!(Endpoint::parse(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "http://idp.test",
-            "ftp://localhost",
-            "https://u:p@idp.test",
-            "https://idp.test/#f",
-            "http://localhost.evil.test",
-            "idp.test",
-            "file:///x",
-        ] {
-            assert!(Endpoint::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_document_is_an_object_in_utf_8() {
-        #[derive(serde::Deserialize)]
-        struct Document {
-            a: u8,
-        }
-        assert_eq!(object::<Document>(b" {\"a\":1,\"b\":[]}").map(|document| document.a), Ok(1));
-        for bad in [&b"[1]"[..], b"{\"a\":1,\"b\":\"\xaf\"}", b"{\"a\":1,\"a\":1}", b"{\"a\":1}x", b""] {
-            assert!(object::<Document>(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_133_redirects_are_not_followed() {
-        let origin = serve(
-            Router::new().route("/", get(|| async { Redirect::temporary("/other") })).route("/other", get(|| async { "other" })),
-        )
-        .await;
-        let answer = ask(&client(5000, 1000), &origin).await.expect("an answer");
-        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
-    }
-
-    #[tokio::test]
-    async fn a_132_large_and_silent_answers_end() {
-        let huge = get(|| async { "x".repeat(2000) });
-        let silent = get(|| async { std::future::pending::<&str>().await });
-        let origin = serve(Router::new().route("/huge", huge).route("/silent", silent)).await;
-        let refused = ask(&client(5000, 1000), &format!("{origin}/huge")).await;
-        assert!(matches!(refused, Err(FetchError::TooLarge { .. })), "{refused:?}");
-        let refused = ask(&client(50, 1000), &format!("{origin}/silent?secret")).await.expect_err("late");
-        assert!(matches!(refused, FetchError::TimedOut { .. }));
-        assert!(!refused.to_string().contains("secret"));
-    }
-}
+mod tests;
