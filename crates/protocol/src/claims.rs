@@ -1,7 +1,8 @@
 //! Who signed in: from an ID token's claims to an identity (OIDC Core §3.1.3.7; OC-07, OC-08).
 //!
 //! What this module guarantees:
-//! - [`VerifiedIdentity`] is made by [`check_id_token`] only, from claims whose signature was verified.
+//! - [`VerifiedIdentity`] is made by [`check_id_token`] only, from claims whose signature was verified; for a person who signed in that way
+//!   before, also by [`check_renewed_id_token`] and [`check_renewed_userinfo`].
 //! - A person is (issuer, subject). An e-mail address is an attribute and never finds or links anybody.
 
 use std::fmt;
@@ -130,6 +131,19 @@ pub struct ExpectedIdToken<'a> {
     pub now: Timestamp,
 }
 
+/// What an ID token must agree with that comes with renewed tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectedRenewal<'a> {
+    /// The provider that was asked.
+    pub issuer: &'a Issuer,
+    /// Our registration there.
+    pub client_id: &'a str,
+    /// The provider's name for the person who signed in.
+    pub sub: &'a str,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// A person, as the provider's (issuer, subject).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subject {
@@ -171,7 +185,8 @@ impl Subject {
     }
 }
 
-/// Who signed in, by a valid ID token of this very transaction. Made by [`check_id_token`], sealed copies of one apart.
+/// Who signed in, by a valid ID token of this very transaction, or by what the provider said when that was renewed. Made by the `check_…`
+/// functions of this module, sealed copies of one apart.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VerifiedIdentity {
     subject: Subject,
@@ -187,25 +202,58 @@ pub struct VerifiedIdentity {
 /// One of the `IdToken…` reasons.
 pub fn check_id_token(claims: SignedClaims<IdTokenClaims>, expected: ExpectedIdToken<'_>) -> Result<VerifiedIdentity, Reason> {
     let claims = claims.into_inner();
-    if claims.iss != expected.issuer.as_str() {
-        return Err(Reason::IdTokenIssuer);
-    }
-    check_audience(&claims, expected.client_id)?;
-    let (earliest, latest) = (expected.now.before(LEEWAY), expected.now.after(LEEWAY));
-    let in_time = claims.exp > earliest && claims.iat <= latest && claims.nbf.is_none_or(|nbf| nbf <= latest);
-    if !in_time {
-        return Err(Reason::IdTokenExpired);
-    }
+    check_origin(&claims, expected.issuer, expected.client_id, expected.now)?;
     if !passes(Guard::IdpNonce, claims.nonce.as_deref().is_some_and(|nonce| expected.nonce.matches(nonce))) {
         return Err(Reason::IdTokenNonce);
     }
+    identity_of(claims, expected.issuer)
+}
+
+/// Checks the claims of an ID token that came with renewed tokens (OIDC Core §12.2). There was no request with a nonce: a nonce in it is
+/// not looked at.
+///
+/// # Errors
+/// [`Reason::IdpOtherSubject`] when it is about somebody else, else one of the `IdToken…` reasons.
+pub fn check_renewed_id_token(
+    claims: SignedClaims<IdTokenClaims>,
+    expected: ExpectedRenewal<'_>,
+) -> Result<VerifiedIdentity, Reason> {
+    let claims = claims.into_inner();
+    check_origin(&claims, expected.issuer, expected.client_id, expected.now)?;
+    if claims.sub != expected.sub {
+        return Err(Reason::IdpOtherSubject);
+    }
+    identity_of(claims, expected.issuer)
+}
+
+/// Takes the word of the userinfo endpoint, asked with a renewed access token, where no ID token came with it.
+///
+/// # Errors
+/// [`Reason::IdpOtherSubject`] when it is about somebody else (OIDC Core §5.3.2).
+pub fn check_renewed_userinfo(userinfo: Userinfo, issuer: &Issuer, sub: &str) -> Result<VerifiedIdentity, Reason> {
+    if userinfo.sub != sub {
+        return Err(Reason::IdpOtherSubject);
+    }
+    Ok(VerifiedIdentity::of(issuer, userinfo.sub, userinfo.about))
+}
+
+/// From this provider, for us, in time.
+fn check_origin(claims: &IdTokenClaims, issuer: &Issuer, client_id: &str, now: Timestamp) -> Result<(), Reason> {
+    if claims.iss != issuer.as_str() {
+        return Err(Reason::IdTokenIssuer);
+    }
+    check_audience(claims, client_id)?;
+    let (earliest, latest) = (now.before(LEEWAY), now.after(LEEWAY));
+    let in_time = claims.exp > earliest && claims.iat <= latest && claims.nbf.is_none_or(|nbf| nbf <= latest);
+    if in_time { Ok(()) } else { Err(Reason::IdTokenExpired) }
+}
+
+/// The person. Callers have checked everything but the subject's form.
+fn identity_of(claims: IdTokenClaims, issuer: &Issuer) -> Result<VerifiedIdentity, Reason> {
     if claims.sub.trim().is_empty() || claims.sub.len() > SUBJECT_MAX {
         return Err(Reason::IdTokenSubject);
     }
-    let subject = Subject { idp: expected.issuer.clone(), sub: claims.sub };
-    let mut identity = VerifiedIdentity { subject, email: None, email_verified: false, name: None, groups: Vec::new() };
-    identity.learn(claims.about);
-    Ok(identity)
+    Ok(VerifiedIdentity::of(issuer, claims.sub, claims.about))
 }
 
 /// Ours must be among the audiences; with several of them, or an `azp`, we must be the authorized party.
@@ -220,6 +268,13 @@ fn check_audience(claims: &IdTokenClaims, client_id: &str) -> Result<(), Reason>
 }
 
 impl VerifiedIdentity {
+    fn of(issuer: &Issuer, sub: String, about: About) -> Self {
+        let subject = Subject { idp: issuer.clone(), sub };
+        let mut identity = Self { subject, email: None, email_verified: false, name: None, groups: Vec::new() };
+        identity.learn(about);
+        identity
+    }
+
     /// Adds what the userinfo endpoint says, if it is about the same person (OIDC Core §5.3.2).
     ///
     /// # Errors
@@ -273,96 +328,4 @@ impl VerifiedIdentity {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
-
-    pub(crate) fn identity(edit: impl Fn(&mut Value)) -> Result<VerifiedIdentity, Reason> {
-        let nonce = Nonce::new(&[1; 32]);
-        let mut claims = json!({
-            "iss": "https://idp.test", "sub": "alice", "aud": "deputy", "exp": 1_800_000_300, "iat": 1_800_000_000,
-            "nonce": nonce.expose(), "email": "alice@corp.test", "email_verified": true, "name": "Alice",
-        });
-        edit(&mut claims);
-        let claims = serde_json::from_value(claims).map_err(|_| Reason::IdTokenInvalid)?;
-        let issuer = Issuer::parse("https://idp.test").unwrap();
-        let expected = ExpectedIdToken { issuer: &issuer, client_id: "deputy", nonce: &nonce, now: NOW };
-        check_id_token(SignedClaims::assume_verified(claims), expected)
-    }
-
-    #[test]
-    fn a_119_a_144_every_claim_counts() {
-        assert!(identity(|_| ()).is_ok());
-        for (claim, value, reason) in [
-            ("iss", json!("https://idp.test/"), Reason::IdTokenIssuer),
-            ("iss", json!("https://evil.test"), Reason::IdTokenIssuer),
-            ("aud", json!("other"), Reason::IdTokenAudience),
-            ("aud", json!(["deputy", "other"]), Reason::IdTokenAudience),
-            ("aud", json!([]), Reason::IdTokenAudience),
-            ("azp", json!("other"), Reason::IdTokenAudience),
-            ("exp", json!(1_799_999_940), Reason::IdTokenExpired),
-            ("iat", json!(1_800_000_061), Reason::IdTokenExpired),
-            ("nbf", json!(1_800_000_061), Reason::IdTokenExpired),
-            ("nonce", json!("dpn_x"), Reason::IdTokenNonce),
-            ("nonce", Value::Null, Reason::IdTokenNonce),
-            ("sub", json!(""), Reason::IdTokenSubject),
-            ("sub", json!("  "), Reason::IdTokenSubject),
-            ("sub", json!("x".repeat(256)), Reason::IdTokenSubject),
-            ("sub", json!(7), Reason::IdTokenInvalid),
-            ("exp", json!("soon"), Reason::IdTokenInvalid),
-            ("exp", json!(-1), Reason::IdTokenInvalid),
-        ] {
-            assert_eq!(identity(|claims| claims[claim] = value.clone()).err(), Some(reason), "{claim} {value}");
-        }
-        for claim in ["iss", "sub", "aud", "exp", "iat"] {
-            let without = |claims: &mut Value| {
-                claims.as_object_mut().unwrap().remove(claim);
-            };
-            assert_eq!(identity(without).err(), Some(Reason::IdTokenInvalid), "{claim}");
-        }
-        assert!(
-            identity(|claims| {
-                claims["aud"] = json!(["deputy", "x"]);
-                claims["azp"] = json!("deputy");
-            })
-            .is_ok()
-        );
-        assert!(identity(|claims| claims["exp"] = json!(1_799_999_941)).is_ok());
-    }
-
-    #[test]
-    fn a_138_a_person_is_issuer_and_subject() {
-        let alice = identity(|_| ()).unwrap();
-        let same_mail = identity(|claims| claims["sub"] = json!("mallory")).unwrap();
-        assert_ne!(alice.subject().id(), same_mail.subject().id());
-        let at = |idp: &str, sub: &str| Subject { idp: Issuer::parse(idp).unwrap(), sub: sub.to_owned() }.id();
-        assert_ne!(at("https://a.test", "bc"), at("https://a.testb", "c"));
-        assert!(alice.subject().id().to_string().starts_with("u_"));
-    }
-
-    #[test]
-    fn userinfo_adds_only_about_the_same_person() {
-        let userinfo = |sub: &str| {
-            serde_json::from_value::<Userinfo>(json!({"sub": sub, "email": "a@b.test", "email_verified": true})).unwrap()
-        };
-        let bare = || identity(|claims| claims["email"] = Value::Null).unwrap();
-        assert_eq!(bare().with_userinfo(userinfo("mallory")).err(), Some(Reason::UserinfoMismatch));
-        assert_eq!(bare().with_userinfo(userinfo("alice")).unwrap().verified_email(), Some("a@b.test"));
-        let unverified = identity(|claims| claims["email_verified"] = json!(false)).unwrap();
-        assert_eq!(unverified.verified_email(), None);
-    }
-
-    #[test]
-    fn a_141_only_true_is_verified() {
-        let verified = |value: Value| {
-            identity(|claims| claims["email_verified"] = value.clone()).map(|person| person.verified_email().is_some())
-        };
-        assert_eq!((verified(json!(true)), verified(json!("true"))), (Ok(true), Ok(true)));
-        assert_eq!((verified(json!("false")), verified(Value::Null)), (Ok(false), Ok(false)));
-        for odd in [json!(1), json!("yes"), json!("TRUE"), json!([true])] {
-            assert_eq!(verified(odd.clone()), Err(Reason::IdTokenInvalid), "{odd}");
-        }
-    }
-}
+pub(crate) mod tests;

@@ -201,6 +201,9 @@ reasons! {
     IdpError, "idp_error", ServerError, "The identity provider reported a problem.";
     IdpAnswerMalformed, "idp_answer_malformed", ServerError, "The identity provider's answer could not be understood.";
     IdpUnavailable, "idp_unavailable", TemporarilyUnavailable, "The identity provider cannot be reached at the moment. Try again in a minute.";
+    IdpGrantEnded, "idp_grant_ended", InvalidGrant, "The identity provider has ended this sign-in. Sign in again.";
+    IdpOtherSubject, "idp_other_subject", InvalidGrant, "The identity provider answered about somebody else. Sign in again.";
+    IdpRegistrationRefused, "idp_registration_refused", TemporarilyUnavailable, "The identity provider refuses this server itself. Its operator finds the details in the log.";
     IdTokenInvalid, "id_token_invalid", ServerError, "The identity provider's ID token was refused.";
     IdTokenSignature, "id_token_signature", ServerError, "The identity provider's ID token has no valid signature.";
     IdTokenIssuer, "id_token_issuer", ServerError, "The ID token names another issuer.";

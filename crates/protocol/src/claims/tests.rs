@@ -1,0 +1,138 @@
+use super::*;
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+fn signed(edit: impl Fn(&mut Value), nonce: &Nonce) -> Result<SignedClaims<IdTokenClaims>, Reason> {
+    let mut claims = json!({
+        "iss": "https://idp.test", "sub": "alice", "aud": "deputy", "exp": 1_800_000_300, "iat": 1_800_000_000,
+        "nonce": nonce.expose(), "email": "alice@corp.test", "email_verified": true, "name": "Alice",
+    });
+    edit(&mut claims);
+    serde_json::from_value(claims).map(SignedClaims::assume_verified).map_err(|_| Reason::IdTokenInvalid)
+}
+
+pub(crate) fn identity(edit: impl Fn(&mut Value)) -> Result<VerifiedIdentity, Reason> {
+    let nonce = Nonce::new(&[1; 32]);
+    let claims = signed(edit, &nonce)?;
+    let issuer = Issuer::parse("https://idp.test").unwrap();
+    let expected = ExpectedIdToken { issuer: &issuer, client_id: "deputy", nonce: &nonce, now: NOW };
+    check_id_token(claims, expected)
+}
+
+#[test]
+fn a_119_a_144_every_claim_counts() {
+    assert!(identity(|_| ()).is_ok());
+    for (claim, value, reason) in [
+        ("iss", json!("https://idp.test/"), Reason::IdTokenIssuer),
+        ("iss", json!("https://evil.test"), Reason::IdTokenIssuer),
+        ("aud", json!("other"), Reason::IdTokenAudience),
+        ("aud", json!(["deputy", "other"]), Reason::IdTokenAudience),
+        ("aud", json!([]), Reason::IdTokenAudience),
+        ("azp", json!("other"), Reason::IdTokenAudience),
+        ("exp", json!(1_799_999_940), Reason::IdTokenExpired),
+        ("iat", json!(1_800_000_061), Reason::IdTokenExpired),
+        ("nbf", json!(1_800_000_061), Reason::IdTokenExpired),
+        ("nonce", json!("dpn_x"), Reason::IdTokenNonce),
+        ("nonce", Value::Null, Reason::IdTokenNonce),
+        ("sub", json!(""), Reason::IdTokenSubject),
+        ("sub", json!("  "), Reason::IdTokenSubject),
+        ("sub", json!("x".repeat(256)), Reason::IdTokenSubject),
+        ("sub", json!(7), Reason::IdTokenInvalid),
+        ("exp", json!("soon"), Reason::IdTokenInvalid),
+        ("exp", json!(-1), Reason::IdTokenInvalid),
+    ] {
+        assert_eq!(identity(|claims| claims[claim] = value.clone()).err(), Some(reason), "{claim} {value}");
+    }
+    for claim in ["iss", "sub", "aud", "exp", "iat"] {
+        let without = |claims: &mut Value| {
+            claims.as_object_mut().unwrap().remove(claim);
+        };
+        assert_eq!(identity(without).err(), Some(Reason::IdTokenInvalid), "{claim}");
+    }
+    assert!(
+        identity(|claims| {
+            claims["aud"] = json!(["deputy", "x"]);
+            claims["azp"] = json!("deputy");
+        })
+        .is_ok()
+    );
+    assert!(identity(|claims| claims["exp"] = json!(1_799_999_941)).is_ok());
+}
+
+#[test]
+fn a_138_a_person_is_issuer_and_subject() {
+    let alice = identity(|_| ()).unwrap();
+    let same_mail = identity(|claims| claims["sub"] = json!("mallory")).unwrap();
+    assert_ne!(alice.subject().id(), same_mail.subject().id());
+    let at = |idp: &str, sub: &str| Subject { idp: Issuer::parse(idp).unwrap(), sub: sub.to_owned() }.id();
+    assert_ne!(at("https://a.test", "bc"), at("https://a.testb", "c"));
+    assert!(alice.subject().id().to_string().starts_with("u_"));
+}
+
+#[test]
+fn userinfo_adds_only_about_the_same_person() {
+    let userinfo =
+        |sub: &str| serde_json::from_value::<Userinfo>(json!({"sub": sub, "email": "a@b.test", "email_verified": true})).unwrap();
+    let bare = || identity(|claims| claims["email"] = Value::Null).unwrap();
+    assert_eq!(bare().with_userinfo(userinfo("mallory")).err(), Some(Reason::UserinfoMismatch));
+    assert_eq!(bare().with_userinfo(userinfo("alice")).unwrap().verified_email(), Some("a@b.test"));
+    let unverified = identity(|claims| claims["email_verified"] = json!(false)).unwrap();
+    assert_eq!(unverified.verified_email(), None);
+}
+
+#[test]
+fn a_141_only_true_is_verified() {
+    let verified = |value: Value| {
+        identity(|claims| claims["email_verified"] = value.clone()).map(|person| person.verified_email().is_some())
+    };
+    assert_eq!((verified(json!(true)), verified(json!("true"))), (Ok(true), Ok(true)));
+    assert_eq!((verified(json!("false")), verified(Value::Null)), (Ok(false), Ok(false)));
+    for odd in [json!(1), json!("yes"), json!("TRUE"), json!([true])] {
+        assert_eq!(verified(odd.clone()), Err(Reason::IdTokenInvalid), "{odd}");
+    }
+}
+
+fn renewed(edit: impl Fn(&mut Value)) -> Result<VerifiedIdentity, Reason> {
+    let claims = signed(edit, &Nonce::new(&[1; 32]))?;
+    let issuer = Issuer::parse("https://idp.test").unwrap();
+    check_renewed_id_token(claims, ExpectedRenewal { issuer: &issuer, client_id: "deputy", sub: "alice", now: NOW })
+}
+
+#[test]
+fn a_119_oidc_core_12_2_a_renewed_token_needs_no_nonce_and_everything_else() {
+    for nonce in [Value::Null, json!("dpn_x")] {
+        let today = renewed(|claims| {
+            claims["nonce"] = nonce.clone();
+            claims["groups"] = json!(["MCP Users"]);
+        })
+        .unwrap();
+        assert_eq!((today.subject().sub(), today.verified_email()), ("alice", Some("alice@corp.test")));
+        assert_eq!(today.groups(), ["MCP Users"]);
+    }
+    for (claim, value, reason) in [
+        ("iss", json!("https://evil.test"), Reason::IdTokenIssuer),
+        ("aud", json!("other"), Reason::IdTokenAudience),
+        ("azp", json!("other"), Reason::IdTokenAudience),
+        ("exp", json!(1_799_999_940), Reason::IdTokenExpired),
+        ("iat", json!(1_800_000_061), Reason::IdTokenExpired),
+        ("sub", json!("mallory"), Reason::IdpOtherSubject),
+        ("sub", json!("Alice"), Reason::IdpOtherSubject),
+        ("sub", json!(""), Reason::IdpOtherSubject),
+        ("sub", json!(7), Reason::IdTokenInvalid),
+    ] {
+        assert_eq!(renewed(|claims| claims[claim] = value.clone()).err(), Some(reason), "{claim} {value}");
+    }
+}
+
+#[test]
+fn a_renewed_userinfo_is_about_the_same_person() {
+    let issuer = Issuer::parse("https://idp.test").unwrap();
+    let said = |sub: &str| {
+        let userinfo = json!({"sub": sub, "email": "a@b.test", "email_verified": true, "groups": ["MCP Users"]});
+        check_renewed_userinfo(serde_json::from_value(userinfo).unwrap(), &issuer, "alice")
+    };
+    let today = said("alice").unwrap();
+    assert_eq!((today.subject().sub(), today.verified_email()), ("alice", Some("a@b.test")));
+    assert_eq!(said("mallory").err(), Some(Reason::IdpOtherSubject));
+}
