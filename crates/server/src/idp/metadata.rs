@@ -19,6 +19,8 @@ const FRESH: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long keys are used that cannot be renewed.
 const STALE: Duration = Duration::from_secs(24 * 3600);
+/// How long a provider that was away has to show that it is back.
+const PROBE: Duration = Duration::from_secs(3);
 
 /// The provider's metadata, checked.
 #[derive(Clone, Debug)]
@@ -191,9 +193,20 @@ impl Directory {
         self.keys.newer(known, self.clock.now(), self.fetch_keys()).await
     }
 
+    /// Whether the provider is there: something harmless that it answers soon, or not. Nothing is kept of it.
+    pub(super) async fn probe(&self) -> Result<(), IdpFailure> {
+        let asked = self.fetch.within(PROBE).get(&self.document()?, deputy_fetch::Credentials::None).await;
+        let answer = asked.map_err(|error| IdpFailure::outage(error.to_string()))?;
+        let well = answer.status == StatusCode::OK;
+        if well { Ok(()) } else { Err(IdpFailure::outage(format!("the discovery document answered {}", answer.status))) }
+    }
+
+    fn document(&self) -> Result<Endpoint, IdpFailure> {
+        endpoint("issuer", &format!("{}/.well-known/openid-configuration", self.issuer.as_str().trim_end_matches('/')))
+    }
+
     async fn fetch_metadata(&self) -> Result<Metadata, IdpFailure> {
-        let url = format!("{}/.well-known/openid-configuration", self.issuer.as_str().trim_end_matches('/'));
-        let raw: RawMetadata = self.fetch_json(&endpoint("issuer", &url)?, "the discovery document").await?;
+        let raw: RawMetadata = self.fetch_json(&self.document()?, "the discovery document").await?;
         checked(raw, &self.issuer)
     }
 

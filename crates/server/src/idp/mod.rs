@@ -3,9 +3,12 @@
 //! What this module guarantees:
 //! - The provider is asked with our own parameters only; nothing of a client's request reaches it (OC-12, A-070, A-072).
 //! - An answer becomes an identity only through a signature by a key that the provider publishes, and `check_id_token`.
+//! - A refresh token is sent once, and again only when it certainly was not used (I9).
 //! - What the provider says in words goes to the log at most (OC-18).
 
+mod breaker;
 pub(crate) mod metadata;
+mod renew;
 mod tokens;
 
 use std::fmt;
@@ -13,9 +16,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use deputy_fetch::{Answer, Client as FetchClient, Credentials, Endpoint};
+use deputy_fetch::{Answer, Client as FetchClient, Credentials, Endpoint, FetchError};
 use deputy_guard::jws;
-use deputy_protocol::claims::{ExpectedIdToken, IdTokenClaims, Userinfo, VerifiedIdentity, check_id_token};
+use deputy_protocol::claims::{ExpectedIdToken, IdTokenClaims, SignedClaims, Userinfo, VerifiedIdentity, check_id_token};
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::secret::{ClientSecret, Nonce};
 use deputy_protocol::transaction::IdpRequest;
@@ -25,7 +28,9 @@ use jsonwebtoken::Algorithm;
 use crate::clock::Clock;
 use crate::config::IdpConfig;
 use crate::error::Failure;
+use breaker::Breaker;
 use metadata::{Directory, Metadata};
+pub use renew::Renewal;
 pub use tokens::IdpTokens;
 use tokens::TokenAnswer;
 
@@ -110,6 +115,7 @@ pub struct Provider {
     config: OidcConfig,
     fetch: FetchClient,
     directory: Directory,
+    breaker: Breaker,
     display_host: String,
 }
 
@@ -126,7 +132,7 @@ impl Provider {
         let directory = Directory::new(config.idp.issuer.clone(), fetch.clone(), clock);
         let host = Endpoint::parse(config.idp.issuer.as_str()).ok().and_then(|issuer| issuer.url().host_str().map(str::to_owned));
         let display_host = host.unwrap_or_else(|| config.idp.issuer.to_string());
-        Self { config, fetch, directory, display_host }
+        Self { config, fetch, directory, breaker: Breaker::default(), display_host }
     }
 
     /// Its issuer.
@@ -200,26 +206,28 @@ impl Provider {
     /// [`IdpFailure`]: the provider is away, or its answer does not hold.
     pub async fn redeem(&self, code: &str, verifier: &Verifier, nonce: &Nonce, now: Timestamp) -> Result<SignIn, IdpFailure> {
         let metadata = self.directory.metadata().await?;
-        let answer = self.token_request(&metadata, code, verifier).await?;
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &self.config.redirect_uri),
+            ("code_verifier", verifier.expose()),
+        ];
+        let answer = self.token_request(&metadata, &form).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
         let answer = TokenAnswer::read(&answer)?;
-        let identity = self.identity(&answer.id_token, nonce, now).await?;
+        let identity = self.identity(answer.signed_in()?, nonce, now).await?;
         let identity = self.with_userinfo(&metadata, identity, &answer).await?;
         Ok(SignIn { identity, tokens: answer.into_tokens(now) })
     }
 
-    async fn token_request(&self, metadata: &Metadata, code: &str, verifier: &Verifier) -> Result<Answer, IdpFailure> {
-        let (credentials, form) = self.token_form(metadata, code, verifier);
-        let sent = self.fetch.post_form(&metadata.token_endpoint, credentials, form).await;
-        sent.map_err(|error| IdpFailure::outage(error.to_string()))
+    async fn token_request(&self, metadata: &Metadata, parameters: &[(&str, &str)]) -> Result<Answer, FetchError> {
+        let (credentials, form) = self.token_form(metadata, parameters);
+        self.fetch.post_form(&metadata.token_endpoint, credentials, form).await
     }
 
-    /// The token request, with our secret where the provider wants it (RFC 6749 §2.3.1, §4.1.3).
-    fn token_form(&self, metadata: &Metadata, code: &str, verifier: &Verifier) -> (Credentials, String) {
+    /// A token request, with our secret where the provider wants it (RFC 6749 §2.3.1).
+    fn token_form(&self, metadata: &Metadata, parameters: &[(&str, &str)]) -> (Credentials, String) {
         let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "authorization_code")
-            .append_pair("code", code)
-            .append_pair("redirect_uri", &self.config.redirect_uri)
-            .append_pair("code_verifier", verifier.expose());
+        form.extend_pairs(parameters);
         let id = &self.config.idp.client_id;
         match &self.config.idp.client_secret {
             Some(secret) if metadata.basic => return (Credentials::Header(basic(id, secret)), form.finish()),
@@ -229,8 +237,15 @@ impl Provider {
         (Credentials::None, form.finish())
     }
 
-    /// Who the ID token is about. A key that we do not know yet may be new: the keys are fetched again, within bounds.
+    /// Who the ID token is about.
     async fn identity(&self, id_token: &ClientSecret, nonce: &Nonce, now: Timestamp) -> Result<VerifiedIdentity, IdpFailure> {
+        let signed = self.signed_claims(id_token).await?;
+        let expected = ExpectedIdToken { issuer: self.issuer(), client_id: &self.config.idp.client_id, nonce, now };
+        check_id_token(signed, expected).map_err(unfit)
+    }
+
+    /// What the ID token says. A key that we do not know yet may be new: the keys are fetched again, within bounds.
+    async fn signed_claims(&self, id_token: &ClientSecret) -> Result<SignedClaims<IdTokenClaims>, IdpFailure> {
         let keys = self.directory.keys().await?;
         let mut signed = jws::verify::<IdTokenClaims>(id_token.expose(), &keys, ALGORITHMS);
         if signed.is_err()
@@ -238,11 +253,8 @@ impl Provider {
         {
             signed = jws::verify(id_token.expose(), &newer, ALGORITHMS);
         }
-        let signed = signed.map_err(|_| {
-            IdpFailure::refused(Reason::IdTokenSignature, "no published key of the provider verifies the ID token")
-        })?;
-        let expected = ExpectedIdToken { issuer: self.issuer(), client_id: &self.config.idp.client_id, nonce, now };
-        check_id_token(signed, expected).map_err(|reason| IdpFailure::refused(reason, "the ID token's claims do not fit"))
+        signed
+            .map_err(|_| IdpFailure::refused(Reason::IdTokenSignature, "no published key of the provider verifies the ID token"))
     }
 
     async fn with_userinfo(
@@ -251,7 +263,13 @@ impl Provider {
         identity: VerifiedIdentity,
         answer: &TokenAnswer,
     ) -> Result<VerifiedIdentity, IdpFailure> {
-        let (true, Some(endpoint)) = (self.config.idp.userinfo, &metadata.userinfo_endpoint) else { return Ok(identity) };
+        let Some(userinfo) = self.userinfo(metadata, answer).await? else { return Ok(identity) };
+        identity.with_userinfo(userinfo).map_err(|reason| IdpFailure::refused(reason, "userinfo names another subject"))
+    }
+
+    /// What the userinfo endpoint says, if it is to be asked.
+    async fn userinfo(&self, metadata: &Metadata, answer: &TokenAnswer) -> Result<Option<Userinfo>, IdpFailure> {
+        let (true, Some(endpoint)) = (self.config.idp.userinfo, &metadata.userinfo_endpoint) else { return Ok(None) };
         let bearer = ClientSecret::from_text(format!("Bearer {}", answer.access_token.expose()));
         let said =
             self.fetch.get(endpoint, Credentials::Header(bearer)).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
@@ -259,9 +277,12 @@ impl Provider {
             return Err(metadata::status_failure("the userinfo endpoint", said.status));
         }
         let malformed = |error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("userinfo: {error}"));
-        let userinfo: Userinfo = said.json().map_err(malformed)?;
-        identity.with_userinfo(userinfo).map_err(|reason| IdpFailure::refused(reason, "userinfo names another subject"))
+        said.json().map(Some).map_err(malformed)
     }
+}
+
+fn unfit(reason: Reason) -> IdpFailure {
+    IdpFailure::refused(reason, "the ID token's claims do not fit")
 }
 
 /// HTTP Basic as OAuth wants it: both halves form-encoded first (RFC 6749 §2.3.1).

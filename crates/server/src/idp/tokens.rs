@@ -7,7 +7,7 @@ use deputy_fetch::Answer;
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::{Reason, Timestamp};
 use http::StatusCode;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::IdpFailure;
 use super::metadata::status_failure;
@@ -17,11 +17,16 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// The provider's tokens. They are sealed into the store and leave this process only towards the provider or, one day, a backend.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct IdpTokens {
-    #[serde(serialize_with = "exposed")]
+    #[serde(serialize_with = "exposed", deserialize_with = "unsealed")]
     access_token: ClientSecret,
-    #[serde(serialize_with = "exposed_option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        serialize_with = "exposed_option",
+        deserialize_with = "unsealed_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     refresh_token: Option<ClientSecret>,
     expires_at: Timestamp,
 }
@@ -35,6 +40,34 @@ fn exposed_option<S: Serializer>(secret: &Option<ClientSecret>, serializer: S) -
     match secret {
         Some(secret) => serializer.serialize_some(secret.expose()),
         None => serializer.serialize_none(),
+    }
+}
+
+/// Only ever called on the way out of a sealed box.
+fn unsealed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClientSecret, D::Error> {
+    String::deserialize(deserializer).map(ClientSecret::from_text)
+}
+
+fn unsealed_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientSecret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(ClientSecret::from_text))
+}
+
+impl IdpTokens {
+    /// The token that renews these, once.
+    pub(crate) fn refresh_token(&self) -> Option<&ClientSecret> {
+        self.refresh_token.as_ref()
+    }
+
+    /// Whether the provider can be asked again.
+    #[must_use]
+    pub fn can_be_renewed(&self) -> bool {
+        self.refresh_token.is_some()
+    }
+
+    /// These, when the refresh token was sent and its answer is lost: it is not sent again (I9).
+    #[must_use]
+    pub fn without_refresh(self) -> Self {
+        Self { refresh_token: None, ..self }
     }
 }
 
@@ -61,7 +94,7 @@ struct RawError {
 /// A successful token answer.
 pub(super) struct TokenAnswer {
     pub(super) access_token: ClientSecret,
-    pub(super) id_token: ClientSecret,
+    pub(super) id_token: Option<ClientSecret>,
     refresh_token: Option<ClientSecret>,
     lifetime: Duration,
 }
@@ -70,8 +103,8 @@ impl TokenAnswer {
     /// Reads an answer. GitHub reports errors with status 200, so an `error` member counts whatever the status.
     pub(super) fn read(answer: &Answer) -> Result<Self, IdpFailure> {
         let malformed = |detail: &str| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("the token endpoint {detail}"));
-        if let Ok(RawError { error }) = answer.json::<RawError>() {
-            return Err(error_answer(answer.status, &error));
+        if let Some(code) = error_code(answer) {
+            return Err(error_answer(answer.status, &code));
         }
         if answer.status != StatusCode::OK {
             return Err(status_failure("the token endpoint", answer.status));
@@ -83,27 +116,48 @@ impl TokenAnswer {
         let secret = |text: Option<String>| text.filter(|text| !text.is_empty()).map(ClientSecret::from_text);
         Ok(Self {
             access_token: secret(raw.access_token).ok_or_else(|| malformed("sent no access token"))?,
-            id_token: secret(raw.id_token).ok_or_else(|| malformed("sent no ID token; is the scope openid configured?"))?,
+            id_token: secret(raw.id_token),
             refresh_token: secret(raw.refresh_token),
             lifetime: lifetime(raw.expires_in.as_ref()),
         })
     }
 
+    /// The ID token, without which nobody signs in.
+    pub(super) fn signed_in(&self) -> Result<&ClientSecret, IdpFailure> {
+        let detail = "the token endpoint sent no ID token; is the scope openid configured?";
+        self.id_token.as_ref().ok_or_else(|| IdpFailure::refused(Reason::IdpAnswerMalformed, detail))
+    }
+
     pub(super) fn into_tokens(self, now: Timestamp) -> IdpTokens {
         IdpTokens { access_token: self.access_token, refresh_token: self.refresh_token, expires_at: now.after(self.lifetime) }
     }
+
+    /// What replaces `old`. A provider that sends no new refresh token means us to keep the old one (RFC 6749 §6, A-115).
+    pub(super) fn into_renewed(self, old: &IdpTokens, now: Timestamp) -> IdpTokens {
+        let renewed = self.into_tokens(now);
+        IdpTokens { refresh_token: renewed.refresh_token.or_else(|| old.refresh_token.clone()), ..renewed }
+    }
 }
 
-/// Only the code of an error is kept, and only if it looks like one: the rest is the provider's prose.
-fn error_answer(status: StatusCode, error: &str) -> IdpFailure {
-    let code =
-        if error.len() <= 64 && error.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') { error } else { "(unreadable)" };
-    let detail = format!("the token endpoint answered {status} {code}");
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || code == "temporarily_unavailable" {
-        IdpFailure::outage(detail)
-    } else {
-        IdpFailure::refused(Reason::IdpError, detail)
-    }
+/// The code of an error answer, whatever its status.
+pub(super) fn error_code(answer: &Answer) -> Option<String> {
+    answer.json::<RawError>().ok().map(|raw| raw.error)
+}
+
+/// What may be logged of an error answer: only the code is kept, and only if it looks like one; the rest is the provider's prose.
+pub(super) fn error_detail(status: StatusCode, code: &str) -> String {
+    let plain = code.len() <= 64 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    format!("the token endpoint answered {status} {}", if plain { code } else { "(unreadable)" })
+}
+
+/// Whether an answer means "later".
+pub(super) fn passes_by_itself(status: StatusCode, code: Option<&str>) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || code == Some("temporarily_unavailable")
+}
+
+fn error_answer(status: StatusCode, code: &str) -> IdpFailure {
+    let detail = error_detail(status, code);
+    if passes_by_itself(status, Some(code)) { IdpFailure::outage(detail) } else { IdpFailure::refused(Reason::IdpError, detail) }
 }
 
 /// Seconds as a number or as digits; anything else is a default, and nothing is immortal.
@@ -126,15 +180,15 @@ mod tests {
     fn a_131_odd_answers_fail_or_become_sane() {
         let good = json!({"access_token": "a", "id_token": "i", "token_type": "BEARER", "expires_in": 60});
         assert_eq!(read(200, &good.to_string()).expect("good").lifetime, Duration::from_secs(60));
-        for (member, value) in [
-            ("access_token", json!("")),
-            ("id_token", json!(null)),
-            ("token_type", json!("mac")),
-            ("error", json!("invalid_grant")),
-        ] {
+        for (member, value) in [("access_token", json!("")), ("token_type", json!("mac")), ("error", json!("invalid_grant"))] {
             let mut odd = good.clone();
             odd[member] = value;
             assert!(read(200, &odd.to_string()).is_err(), "{odd}");
+        }
+        for id_token in [json!(null), json!("")] {
+            let mut odd = good.clone();
+            odd["id_token"] = id_token;
+            assert!(read(200, &odd.to_string()).expect("an answer").signed_in().is_err(), "{odd}");
         }
         for (raw, seconds) in [
             (json!(-1), 3600),
@@ -156,5 +210,43 @@ mod tests {
             read(400, r#"{"error":"invalid_grant","error_description":"<b>"}"#)
                 .is_err_and(|failure| !failure.detail.contains("<b>"))
         );
+    }
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn tokens(answer: &serde_json::Value) -> IdpTokens {
+        read(200, &answer.to_string()).expect("an answer").into_tokens(NOW)
+    }
+
+    #[test]
+    fn a_115_an_old_refresh_token_is_kept_until_there_is_a_new_one() {
+        let answer = |refresh_token: serde_json::Value| {
+            let answer =
+                json!({"access_token": "new", "token_type": "Bearer", "refresh_token": refresh_token, "refresh_expires_in": 0});
+            read(200, &answer.to_string()).expect("an answer")
+        };
+        let old = || tokens(&json!({"access_token": "a", "token_type": "Bearer", "refresh_token": "old"}));
+        let kept = |tokens: &IdpTokens| tokens.refresh_token().map(|token| token.expose().to_owned());
+        for (sent, kept_then) in [(json!("new"), "new"), (json!(null), "old"), (json!(""), "old")] {
+            let renewed = answer(sent.clone()).into_renewed(&old(), NOW);
+            assert_eq!((kept(&renewed).as_deref(), renewed.access_token.expose()), (Some(kept_then), "new"), "{sent}");
+            assert_eq!(renewed.expires_at, NOW.after(DEFAULT_LIFETIME), "no immortal token");
+        }
+        assert_eq!(kept(&answer(json!(null)).into_renewed(&old().without_refresh(), NOW)), None);
+    }
+
+    #[test]
+    fn tokens_come_back_out_of_a_box_and_never_print() {
+        let old =
+            tokens(&json!({"access_token": "ACCESS", "token_type": "Bearer", "refresh_token": "REFRESH", "expires_in": 60}));
+        let boxed = serde_json::to_vec(&old).expect("serialised");
+        let back: IdpTokens = serde_json::from_slice(&boxed).expect("read back");
+        assert_eq!(serde_json::to_vec(&back).expect("serialised"), boxed);
+        assert!(back.can_be_renewed());
+        let printed = format!("{back:?}");
+        assert!(!printed.contains("ACCESS") && !printed.contains("REFRESH"), "{printed}");
+        let spent = serde_json::to_vec(&back.without_refresh()).expect("serialised");
+        let spent: IdpTokens = serde_json::from_slice(&spent).expect("read back");
+        assert!(!spent.can_be_renewed());
     }
 }
