@@ -1,5 +1,7 @@
 //! The provider's side alone, against providers that fail in every way: OC-02…07, OC-12, A-070, A-119…A-133.
 
+mod renewal;
+
 use std::sync::Arc;
 use std::time::Duration;
 

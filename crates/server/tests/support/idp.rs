@@ -1,7 +1,7 @@
 //! An OpenID provider that signs in without a question, as one with a live session and a remembered consent does — and that misbehaves
 //! on purpose when told to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -42,6 +42,23 @@ pub struct Faults {
     pub ignores_pkce: bool,
     /// Edits the discovery document.
     pub discovery: Option<Edit<Value>>,
+    /// How to answer a refresh request.
+    pub refresh: Option<OnRefresh>,
+}
+
+/// How to answer a refresh request otherwise than by new tokens for an old one. Who is in them, `Faults::claims` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRefresh {
+    /// Take it and say nothing.
+    Hang,
+    /// This status and no tokens; the token stays good.
+    Status(u16),
+    /// Rotate, and cut the connection instead of answering.
+    Cut,
+    /// Keep the old refresh token and send none.
+    NoRotation,
+    /// Send no ID token.
+    NoIdToken,
 }
 
 #[derive(Clone)]
@@ -70,6 +87,10 @@ pub struct Idp {
     pub asked: Mutex<Vec<HashMap<String, String>>>,
     key: Mutex<Key>,
     codes: Mutex<HashMap<String, Issued>>,
+    /// The refresh tokens that are good, and whose they are.
+    renewable: Mutex<HashMap<String, String>>,
+    disabled: Mutex<HashSet<String>>,
+    refreshes: Mutex<HashMap<String, usize>>,
     clock: Arc<TestClock>,
 }
 
@@ -98,6 +119,9 @@ impl Idp {
             asked: Mutex::default(),
             key: Mutex::new(new_key("first")),
             codes: Mutex::default(),
+            renewable: Mutex::default(),
+            disabled: Mutex::default(),
+            refreshes: Mutex::default(),
             clock,
         });
         let router = Router::new()
@@ -124,6 +148,40 @@ impl Idp {
 
     pub fn exchanges(&self) -> usize {
         self.exchanges.load(Ordering::SeqCst)
+    }
+
+    /// How often each refresh token arrived.
+    pub fn refreshes(&self) -> HashMap<String, usize> {
+        self.refreshes.lock().expect("a lock").clone()
+    }
+
+    /// Takes a person's account away.
+    pub fn disable(&self, person: &str) {
+        self.disabled.lock().expect("a lock").insert(person.to_owned());
+    }
+
+    fn new_refresh_token(&self, person: &str) -> String {
+        let random = URL_SAFE_NO_PAD.encode(deputy_server::random::bytes::<16>().expect("random"));
+        let token = format!("IDP-REFRESH-CANARY-{random}");
+        self.renewable.lock().expect("a lock").insert(token.clone(), person.to_owned());
+        token
+    }
+
+    /// An ID token about `person`, now.
+    fn id_token(&self, person: &str, nonce: Option<&str>, faults: &Faults) -> String {
+        let now = self.clock.seconds();
+        let mut claims = json!({
+            "iss": self.issuer, "sub": person, "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": nonce,
+            "email": format!("{person}@corp.test"), "email_verified": true, "name": person,
+        });
+        if let Some(edit) = &faults.claims {
+            edit(&mut claims);
+        }
+        let mut id_token = self.sign(&claims);
+        if let Some(edit) = &faults.id_token {
+            edit(&mut id_token);
+        }
+        id_token
     }
 
     /// The public key, for those who would sign with it.
@@ -196,18 +254,28 @@ async fn authorize(State(idp): State<Arc<Idp>>, RawQuery(query): RawQuery) -> Re
 }
 
 async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(body): RawForm) -> Response {
-    idp.exchanges.fetch_add(1, Ordering::SeqCst);
+    let form = pairs(&body);
     let faults = idp.faults.lock().expect("a lock").clone();
+    let renewed = (form.get("grant_type").map(String::as_str) == Some("refresh_token")).then(|| form["refresh_token"].clone());
+    match &renewed {
+        Some(token) => *idp.refreshes.lock().expect("a lock").entry(token.clone()).or_default() += 1,
+        None => _ = idp.exchanges.fetch_add(1, Ordering::SeqCst),
+    }
     if let Some((status, body)) = faults.token {
         return (StatusCode::from_u16(status).expect("a status"), body).into_response();
     }
-    let form = pairs(&body);
-    let refuse = |error: &str| answer(400, &json!({ "error": error }));
     let secret: String = form_urlencoded::byte_serialize(CLIENT_SECRET.as_bytes()).collect();
     let expected = format!("Basic {}", STANDARD.encode(format!("{CLIENT_ID}:{secret}")));
     if headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) != Some(expected.as_str()) {
         return refuse("invalid_client");
     }
+    match renewed {
+        Some(token) => refresh(&idp, &token, &form, &faults).await,
+        None => exchange(&idp, &form, &faults),
+    }
+}
+
+fn exchange(idp: &Idp, form: &HashMap<String, String>, faults: &Faults) -> Response {
     let Some(issued) = form.get("code").and_then(|code| idp.codes.lock().expect("a lock").remove(code)) else {
         return refuse("invalid_grant");
     };
@@ -217,25 +285,46 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(body): R
     {
         return refuse("invalid_grant");
     }
-    let now = idp.clock.seconds();
-    let mut claims = json!({
-        "iss": idp.issuer, "sub": issued.person, "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": issued.nonce,
-        "email": format!("{}@corp.test", issued.person), "email_verified": true, "name": issued.person,
-    });
-    if let Some(edit) = faults.claims {
-        edit(&mut claims);
-    }
-    let mut id_token = idp.sign(&claims);
-    if let Some(edit) = faults.id_token {
-        edit(&mut id_token);
-    }
+    let id_token = idp.id_token(&issued.person, issued.nonce.as_deref(), faults);
+    let refresh_token = idp.new_refresh_token(&issued.person);
     answer(
         200,
         &json!({
-            "access_token": "IDP-ACCESS-CANARY", "token_type": "Bearer", "expires_in": 3600, "refresh_token": "IDP-REFRESH-CANARY",
+            "access_token": "IDP-ACCESS-CANARY", "token_type": "Bearer", "expires_in": 3600, "refresh_token": refresh_token,
             "id_token": id_token,
         }),
     )
+}
+
+/// RFC 6749 §6, with rotation: a token is good for one use.
+async fn refresh(idp: &Idp, token: &str, form: &HashMap<String, String>, faults: &Faults) -> Response {
+    match faults.refresh {
+        Some(OnRefresh::Hang) => return std::future::pending().await,
+        Some(OnRefresh::Status(status)) => return StatusCode::from_u16(status).expect("a status").into_response(),
+        _ if form.len() != 2 => return refuse("invalid_request"),
+        _ => (),
+    }
+    let person = idp.renewable.lock().expect("a lock").get(token).cloned();
+    let Some(person) = person.filter(|person| !idp.disabled.lock().expect("a lock").contains(person)) else {
+        return refuse("invalid_grant");
+    };
+    let mut tokens = json!({ "access_token": "IDP-ACCESS-CANARY-RENEWED", "token_type": "Bearer", "expires_in": 3600 });
+    if faults.refresh != Some(OnRefresh::NoRotation) {
+        idp.renewable.lock().expect("a lock").remove(token);
+        tokens["refresh_token"] = json!(idp.new_refresh_token(&person));
+    }
+    if faults.refresh != Some(OnRefresh::NoIdToken) {
+        tokens["id_token"] = json!(idp.id_token(&person, None, faults));
+    }
+    if faults.refresh == Some(OnRefresh::Cut) {
+        // Ends the connection's task, without a word on stderr.
+        std::panic::resume_unwind(Box::new("cut"));
+    }
+    answer(200, &tokens)
+}
+
+fn refuse(error: &str) -> Response {
+    answer(400, &json!({ "error": error }))
 }
 
 fn answer(status: u16, body: &Value) -> Response {
