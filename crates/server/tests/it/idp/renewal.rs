@@ -15,7 +15,7 @@ async fn signed_in(limits: Limits, edit: impl FnOnce(&mut IdpConfig)) -> (Arc<Id
     let mut config = config(&idp.issuer);
     edit(&mut config);
     let provider = provider(config, &clock, limits);
-    let tokens = sign_in(&provider, &clock).await.unwrap().tokens;
+    let tokens = Box::pin(sign_in(&provider, &clock)).await.unwrap().tokens;
     (idp, clock, provider, tokens)
 }
 
