@@ -202,6 +202,7 @@ reasons! {
     IdpAnswerMalformed, "idp_answer_malformed", ServerError, "The identity provider's answer could not be understood.";
     IdpUnavailable, "idp_unavailable", TemporarilyUnavailable, "The identity provider cannot be reached at the moment. Try again in a minute.";
     IdpGrantEnded, "idp_grant_ended", InvalidGrant, "The identity provider has ended this sign-in. Sign in again.";
+    IdpWordTooOld, "idp_word_too_old", InvalidGrant, "It is too long ago that the identity provider vouched for you, and it cannot be asked again. Sign in again.";
     IdpOtherSubject, "idp_other_subject", InvalidGrant, "The identity provider answered about somebody else. Sign in again.";
     IdpRegistrationRefused, "idp_registration_refused", TemporarilyUnavailable, "The identity provider refuses this server itself. Its operator finds the details in the log.";
     IdTokenInvalid, "id_token_invalid", ServerError, "The identity provider's ID token was refused.";

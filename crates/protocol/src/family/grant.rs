@@ -5,6 +5,7 @@ use crate::access_token::AccessTokenClaims;
 use crate::client::DisplayName;
 use crate::error::Reason;
 use crate::family::{Lifetimes, Word};
+use crate::hooks::{Guard, passes};
 use crate::ids::{ClientId, GrantId, Issuer};
 use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
@@ -62,6 +63,14 @@ impl Grant {
             granted_at: new.granted_at,
             ends_at: lifetimes.grant_ends(new.granted_at, new.refresh),
         }
+    }
+
+    /// Whether it is this client's to refresh.
+    ///
+    /// # Errors
+    /// [`Reason::RefreshOtherClient`].
+    pub fn refreshed_by(&self, client: &ClientId) -> Result<(), Reason> {
+        if passes(Guard::RefreshClient, self.client == *client) { Ok(()) } else { Err(Reason::RefreshOtherClient) }
     }
 
     /// What an access token of this grant says (AS-90). It outlives neither the grant nor what the provider vouches for.

@@ -66,9 +66,7 @@ impl RefreshRecord {
     /// [`Reason::RefreshOtherClient`], [`Reason::ResourceNotGranted`], [`Reason::ScopeMalformed`], [`Reason::ScopeNotGranted`]
     /// and those of [`Policy`].
     pub fn check(mut self, client: &ClientId, params: &Params, today: Policy<'_>) -> Result<CheckedRefresh, Reason> {
-        if !passes(Guard::RefreshClient, self.grant.client == *client) {
-            return Err(Reason::RefreshOtherClient);
-        }
+        self.grant.refreshed_by(client)?;
         granted_resource(&self.grant.resource, params)?;
         self.grant.scopes = today.still_grants(&self.grant)?;
         // Some clients repeat `offline_access` with every request; it asks for no access.

@@ -84,8 +84,7 @@ pub(super) struct SealedTokens {
 
 impl SealedTokens {
     fn of(gateway: &Shared, tokens: &IdpTokens) -> Result<Self, Reason> {
-        // Nobody asks the provider again yet.
-        Ok(Self { sealed: gateway.seal.seal(Purpose::AtRest, tokens)?, renewable: false })
+        Ok(Self { sealed: gateway.seal.seal(Purpose::AtRest, tokens)?, renewable: tokens.can_be_renewed() })
     }
 }
 

@@ -4,8 +4,6 @@
 //! use means is judged by [`deputy_protocol::family`]; [`once`] joins both. Tokens and codes are never stored, only their digests; what
 //! must be read back is sealed.
 
-#![expect(dead_code, reason = "the provider is not asked again yet")]
-
 pub(crate) mod once;
 mod postgres;
 mod rows;
@@ -25,7 +23,7 @@ use deputy_protocol::secret::{AuthorizationCode, Digest};
 pub(crate) use once::{Redeemed, Redemption, Rotation};
 pub(crate) use postgres::Postgres;
 pub(crate) use sqlite::Sqlite;
-pub(crate) use step::{Ask, AttemptId, Completed, Heard, ReplaceLine, Revoke, Step, Sweep, UseCode};
+pub(crate) use step::{Ask, AttemptId, Completed, Heard, Person, ReplaceLine, Revoke, Step, Sweep, UseCode};
 
 /// The store failed: nothing can be said about the state, and nothing was acknowledged.
 #[derive(Clone, Debug)]

@@ -194,7 +194,7 @@ async fn hear(connection: &mut Connection, step: &Heard) -> StoreResult<bool> {
         return Ok(false);
     }
     if let Some(person) = &step.person {
-        query("UPDATE grants SET email = $1, name = $2, groups = $3 WHERE id = $4")
+        query("UPDATE grants SET email = coalesce($1, email), name = coalesce($2, name), groups = $3 WHERE id = $4")
             .bind(&person.email)
             .bind(&person.name)
             .bind(json(&person.groups)?)

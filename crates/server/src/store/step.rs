@@ -163,9 +163,9 @@ pub(crate) struct Heard {
 /// What a provider says about a person.
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
-    /// A verified e-mail address.
+    /// A verified e-mail address; without, the old one stays.
     pub(crate) email: Option<String>,
-    /// The name.
+    /// The name; without, the old one stays.
     pub(crate) name: Option<String>,
     /// The groups.
     pub(crate) groups: Vec<String>,

@@ -2,8 +2,11 @@
 
 pub(crate) mod client_auth;
 mod code;
+mod hearing;
 mod mint;
 mod refresh;
+
+use std::sync::Arc;
 
 use axum::response::Response;
 use deputy_protocol::Reason;
@@ -35,14 +38,14 @@ impl TokenResponse {
 }
 
 /// `POST /token`.
-pub(crate) async fn post(gateway: &Shared, request: &Incoming) -> Response {
+pub(crate) async fn post(gateway: &Arc<Shared>, request: &Incoming) -> Response {
     match exchange(gateway, request).await {
         Ok(tokens) => json_body(StatusCode::OK, &tokens),
         Err(failure) => json(&failure, "token", None),
     }
 }
 
-async fn exchange(gateway: &Shared, request: &Incoming) -> Result<TokenResponse, Failure> {
+async fn exchange(gateway: &Arc<Shared>, request: &Incoming) -> Result<TokenResponse, Failure> {
     let params = client_auth::form(request)?;
     // An unknown grant type is answered before the client is asked who it is.
     let grant_type = params.require("grant_type")?;

@@ -1,27 +1,31 @@
 //! `grant_type=refresh_token` (RFC 6749 §6; AS-83…88; decision 5).
 
+use std::sync::Arc;
+
 use deputy_protocol::Reason;
 use deputy_protocol::client::Client;
-use deputy_protocol::family::{Generation, NewRefresh, RefreshRecord};
+use deputy_protocol::family::{Generation, Line, LineUse, NewRefresh, Place, RefreshRecord};
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::RefreshToken;
 
-use super::{TokenResponse, mint};
+use super::{TokenResponse, hearing, mint};
 use crate::error::Failure;
 use crate::gateway::Shared;
 use crate::seal::{open_successor, seal_successor};
-use crate::store::Rotation;
 use crate::store::once::{self, Successor};
+use crate::store::{HeldGrant, Rotation};
 
 /// Rotates a refresh token. The same token within the grace window gives the same successor: a lost response or two processes that
 /// refresh at once log nobody out, and nobody gets two lives.
-pub(super) async fn rotate(gateway: &Shared, client: &Client, params: &Params) -> Result<TokenResponse, Failure> {
+pub(super) async fn rotate(gateway: &Arc<Shared>, client: &Client, params: &Params) -> Result<TokenResponse, Failure> {
     if !client.registration.refresh {
         return Err(Reason::RefreshNotAllowed.into());
     }
     let token = RefreshToken::presented(params.require("refresh_token")?).ok_or(Reason::RefreshUnknown)?;
     let place = gateway.seal.place_of(&token).ok_or(Reason::RefreshUnknown)?;
     let held = gateway.store.grant(&place.grant).await?.ok_or(Reason::RefreshUnknown)?;
+    held.grant.refreshed_by(&client.id)?;
+    let held = if is_alive(gateway, &held, &place) { hearing::heard(gateway, held).await? } else { held };
     let record = RefreshRecord { place, grant: held.grant.clone() };
     let checked = record.check(&client.id, params, gateway.policy())?;
 
@@ -50,4 +54,11 @@ pub(super) async fn rotate(gateway: &Shared, client: &Client, params: &Params) -
         Rotation::Revoked => Err(Reason::GrantRevoked.into()),
         Rotation::Unknown => Err(Reason::RefreshUnknown.into()),
     }
+}
+
+/// Whether a use of this token gives a new one. Who only gets the same successor again, or nothing, is no reason to ask the provider.
+fn is_alive(gateway: &Shared, held: &HeldGrant, place: &Place) -> bool {
+    let (grace, now) = (gateway.lifetimes.refresh_grace, gateway.clock.now());
+    let judge = |line: &Line| matches!(line.judge(place, held.standing(), grace, now), LineUse::Rotate);
+    held.line.as_ref().is_some_and(judge)
 }
