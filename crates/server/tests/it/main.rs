@@ -15,6 +15,7 @@ mod callback;
 mod consent;
 mod discovery;
 mod finish;
+mod hearing;
 mod idp;
 mod register;
 mod resource;

@@ -21,6 +21,7 @@ use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
 use deputy_server::{Config, Gateway, IdpConfig, ServerConfig, StartError, StoreConfig};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
 
 use backend::Backend;
@@ -38,6 +39,8 @@ pub struct World {
     pub origin: String,
     pub origin_port: u16,
     pub gateway: Gateway,
+    /// The other gateways of this deployment, if there are any.
+    others: Vec<Gateway>,
     pub idp: Arc<Idp>,
     pub backend: Arc<Backend>,
     pub clock: Arc<TestClock>,
@@ -101,8 +104,9 @@ impl World {
         let (store, data_dir) = (config.store.clone(), config.data_dir.clone());
         let gateways = replicas::start(config, &clock).await?;
         tokio::spawn(deputy_server::serve(listener, replicas::in_turn(&gateways), std::future::pending()));
-        let gateway = gateways.into_iter().next().expect("a gateway");
-        Ok(Self { origin, origin_port, gateway, idp, backend, clock, data, store, data_dir })
+        let mut others = gateways;
+        let gateway = others.remove(0);
+        Ok(Self { origin, origin_port, gateway, others, idp, backend, clock, data, store, data_dir })
     }
 
     /// The URL of the database, when it is PostgreSQL.
@@ -110,6 +114,22 @@ impl World {
         match &self.store {
             StoreConfig::Sqlite => None,
             StoreConfig::Postgres(url) => Some(url.expose()),
+        }
+    }
+
+    /// Does something to the database behind everybody's back.
+    pub async fn sql(&self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match self.postgres() {
+            None => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.data_dir.join("deputy.sqlite"));
+                let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("connected");
+                connection.execute(statement).await.expect("done");
+            }
+            Some(url) => {
+                let mut connection = sqlx::PgConnection::connect(url).await.expect("connected");
+                connection.execute(statement).await.expect("done");
+            }
         }
     }
 
@@ -208,8 +228,12 @@ impl World {
         (client, text("access_token"), text("refresh_token"))
     }
 
-    /// Calls the protected resource.
+    /// Calls the protected resource. Where there are several gateways, after each of them had the time to learn of revocations.
     pub async fn call(&self, token: &str) -> Answer {
+        for gateway in self.others.iter().chain((!self.others.is_empty()).then_some(&self.gateway)) {
+            // A store that is away has nothing new to say.
+            let _ = gateway.catch_up().await;
+        }
         let authorization = format!("Bearer {token}");
         let headers = [
             ("authorization", authorization.as_str()),

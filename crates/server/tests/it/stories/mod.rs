@@ -100,6 +100,8 @@ fn play(path: &Path, removed: &[&str]) -> (bool, String) {
         .args(["--exact", "stories::one", "--nocapture"])
         .env(STORY, path)
         .env(REMOVE, removed.join(","))
+        // A story has replicas of its own.
+        .env("DEPUTY_TEST_REPLICAS", "1")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
