@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("deputy-server", &["deputy-protocol", "deputy-fetch", "deputy-guard"]),
     ("deputy", &["deputy-protocol", "deputy-fetch", "deputy-server"]),
     ("deputy-model", &["deputy-protocol"]),
+    ("deputy-bench", &["deputy-protocol"]),
 ];
 
 /// The only crates that may use a heavy dependency.

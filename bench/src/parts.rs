@@ -1,0 +1,170 @@
+//! What is measured at the gateway.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::arguments::Arguments;
+use crate::figure::Figure;
+use crate::http::Connection;
+use crate::load::{Round, round};
+use crate::process::Process;
+use crate::provider::Provider;
+use crate::visitor::{self, Code, Session};
+
+/// Connections, each with one request under way.
+pub(crate) const CONNECTIONS: usize = 64;
+/// Rounds of each part.
+pub(crate) const ROUNDS: usize = 3;
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Revocations that are timed.
+const REVOCATIONS: u32 = 20;
+/// A revocation that takes longer has not worked.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// How often the other process is asked whether it knows of a revocation.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The gateway under load, and what stands around it.
+pub(crate) struct Bench {
+    /// How long a round is.
+    pub(crate) lasts: Duration,
+    /// The stubs.
+    pub(crate) provider: Arc<Provider>,
+    /// Where all data lies.
+    pub(crate) folder: PathBuf,
+    gateway: Process,
+    binary: PathBuf,
+}
+
+/// How long codes are prepared for a round: well under the minute for which the first one lives.
+pub(crate) fn preparation(lasts: Duration) -> Duration {
+    (lasts * 2).min(Duration::from_secs(30))
+}
+
+/// Codes from complete sign-ins, as many as come about in a while.
+pub(crate) async fn codes(server: &Process, lasts: Duration) -> Outcome<RefCell<VecDeque<Code>>> {
+    let codes = RefCell::new(VecDeque::new());
+    let mut connections = server.connections(CONNECTIONS).await?;
+    let sign_in = async |connection: &mut Connection| {
+        let code = visitor::sign_in(connection, &server.host).await?;
+        codes.borrow_mut().push_back(code);
+        Ok(true)
+    };
+    round(server, &mut connections, lasts, sign_in).await?;
+    Ok(codes)
+}
+
+/// Redeems codes that are prepared before each round; a round lasts as long as they do.
+pub(crate) async fn redemptions(server: &Process, lasts: Duration) -> Outcome<Vec<Round>> {
+    let mut connections = server.connections(CONNECTIONS).await?;
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let codes = codes(server, preparation(lasts)).await?;
+        let redeem = async |connection: &mut Connection| {
+            let Some(code) = codes.borrow_mut().pop_front() else { return Ok(false) };
+            visitor::redeem(connection, code).await.map(|_| true)
+        };
+        rounds.push(round(server, &mut connections, lasts.max(preparation(lasts)), redeem).await?);
+    }
+    Ok(rounds)
+}
+
+/// Refreshes, each with the token that the last one gave.
+pub(crate) async fn refreshes(server: &Process, lasts: Duration) -> Outcome<Vec<Round>> {
+    let mut workers = Vec::with_capacity(CONNECTIONS);
+    for mut connection in server.connections(CONNECTIONS).await? {
+        let session = sign_in(&mut connection, server).await?;
+        workers.push((connection, session));
+    }
+    rounds(server, &mut workers, lasts, async |(connection, session)| visitor::refresh(connection, session).await.map(|()| true))
+        .await
+}
+
+async fn sign_in(connection: &mut Connection, server: &Process) -> Outcome<Session> {
+    let code = visitor::sign_in(connection, &server.host).await?;
+    visitor::redeem(connection, code).await
+}
+
+/// A warm-up, then the rounds.
+async fn rounds<W>(
+    server: &Process,
+    workers: &mut [W],
+    lasts: Duration,
+    step: impl AsyncFn(&mut W) -> Outcome<bool>,
+) -> Outcome<Vec<Round>> {
+    round(server, workers, WARM_UP, &step).await?;
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        rounds.push(round(server, workers, lasts, &step).await?);
+    }
+    Ok(rounds)
+}
+
+impl Bench {
+    /// Starts the stubs and the gateway.
+    pub(crate) async fn start(arguments: &Arguments, folder: &Path) -> Outcome<Self> {
+        let provider = Provider::start().await?;
+        let gateway = Process::gateway(&arguments.deputy, folder, None, &provider).await?;
+        let lasts = Duration::from_secs(if arguments.full { 20 } else { 5 });
+        Ok(Self { lasts, provider, folder: folder.to_owned(), gateway, binary: arguments.deputy.clone() })
+    }
+
+    /// Durable refreshes.
+    pub(crate) async fn refresh(&self) -> Outcome<Figure> {
+        let rounds = refreshes(&self.gateway, self.lasts).await?;
+        Ok(Figure::rate("refresh sqlite 64 conns", &rounds, Some(5000.0)))
+    }
+
+    /// Codes for tokens.
+    pub(crate) async fn redeem(&self) -> Outcome<Figure> {
+        let rounds = redemptions(&self.gateway, self.lasts).await?;
+        Ok(Figure::rate("redeem sqlite 64 conns", &rounds, Some(5000.0)))
+    }
+
+    /// From registration to tokens.
+    pub(crate) async fn flows(&self) -> Outcome<Figure> {
+        let mut connections = self.gateway.connections(CONNECTIONS).await?;
+        let flow = async |connection: &mut Connection| sign_in(connection, &self.gateway).await.map(|_| true);
+        let rounds = rounds(&self.gateway, &mut connections, self.lasts, flow).await?;
+        Ok(Figure::rate("flows sqlite 64 conns", &rounds, Some(500.0)))
+    }
+
+    /// Registrations.
+    pub(crate) async fn register(&self) -> Outcome<Figure> {
+        let mut connections = self.gateway.connections(CONNECTIONS).await?;
+        let register = async |connection: &mut Connection| {
+            connection.post("/register", visitor::JSON, visitor::METADATA).await?.expect(201).map(|_| true)
+        };
+        let rounds = rounds(&self.gateway, &mut connections, self.lasts, register).await?;
+        Ok(Figure::rate("register 64 conns", &rounds, Some(20_000.0)))
+    }
+
+    /// From a revocation's acknowledgement by one process to the first refusal by another on the same data.
+    pub(crate) async fn revocation(&self) -> Outcome<Figure> {
+        let replica = Process::gateway(&self.binary, &self.folder, self.gateway.public_port(), &self.provider).await?;
+        let (mut here, mut there) = (self.gateway.connect().await?, replica.connect().await?);
+        let mut times = Vec::new();
+        for turn in 0..REVOCATIONS {
+            let session = sign_in(&mut here, &self.gateway).await?;
+            match visitor::call(&mut there, &session).await? {
+                200 => {}
+                other => return Err(format!("{other} before the revocation").into()),
+            }
+            // The other process reads its feed at intervals: come at another moment of it each time.
+            tokio::time::sleep(Duration::from_secs(1) * turn / REVOCATIONS).await;
+            visitor::revoke(&mut here, &session).await?;
+            let acknowledged = Instant::now();
+            while visitor::call(&mut there, &session).await? != 401 {
+                if acknowledged.elapsed() > GIVE_UP {
+                    return Err("a revocation never reached the other process".into());
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            times.push(acknowledged.elapsed().as_secs_f64());
+        }
+        Ok(Figure::times("revocation sqlite 2 processes", times, Some(2.0)))
+    }
+}
