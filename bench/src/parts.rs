@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
+
 use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::figure::Figure;
@@ -59,10 +61,11 @@ pub(crate) async fn codes(server: &Process, lasts: Duration) -> Outcome<RefCell<
 
 /// Redeems codes that are prepared before each round; a round lasts as long as they do.
 pub(crate) async fn redemptions(server: &Process, lasts: Duration) -> Outcome<Vec<Round>> {
-    let mut connections = server.connections(CONNECTIONS).await?;
     let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let codes = codes(server, preparation(lasts)).await?;
+        // New ones: servers close what was idle for so long.
+        let mut connections = server.connections(CONNECTIONS).await?;
         let redeem = async |connection: &mut Connection| {
             let Some(code) = codes.borrow_mut().pop_front() else { return Ok(false) };
             visitor::redeem(connection, code).await.map(|_| true)
@@ -74,11 +77,11 @@ pub(crate) async fn redemptions(server: &Process, lasts: Duration) -> Outcome<Ve
 
 /// Refreshes, each with the token that the last one gave.
 pub(crate) async fn refreshes(server: &Process, lasts: Duration) -> Outcome<Vec<Round>> {
-    let mut workers = Vec::with_capacity(CONNECTIONS);
-    for mut connection in server.connections(CONNECTIONS).await? {
-        let session = sign_in(&mut connection, server).await?;
-        workers.push((connection, session));
-    }
+    let first = server.connections(CONNECTIONS).await?.into_iter();
+    let sessions = first.map(async |mut connection| sign_in(&mut connection, server).await);
+    let sessions = try_join_all(sessions).await?;
+    let connections = server.connections(CONNECTIONS).await?;
+    let mut workers: Vec<_> = connections.into_iter().zip(sessions).collect();
     rounds(server, &mut workers, lasts, async |(connection, session)| visitor::refresh(connection, session).await.map(|()| true))
         .await
 }

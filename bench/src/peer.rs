@@ -26,7 +26,7 @@ impl Bench {
             .args([&port.to_string(), &self.provider.issuer])
             .env("FASTMCP_HOME", &home)
             .env("HOME", &home);
-        let server = Process::start(command, port, port, "/.well-known/oauth-authorization-server").await?;
+        let server = Process::start(command, &self.folder, port, port, "/.well-known/oauth-authorization-server").await?;
         let lasts = self.lasts.min(Duration::from_secs(10));
         let refresh = parts::refreshes(&server, lasts).await?;
         let redeem = parts::redemptions(&server, lasts).await?;

@@ -1,5 +1,6 @@
 //! What is measured runs as processes of its own, which end with this program, however it ends.
 
+use std::fs::{File, read_to_string};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -36,7 +37,7 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// Of a process (`self`: this one), from `/proc`; nothing where there is no `/proc`.
     pub(crate) fn of(process: &str) -> Self {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let stat = read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         // After the name, which may hold anything: state is field 3, so user and system time (14, 15) come 11 further.
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
         let mut ticks = fields.map(|ticks| ticks.parse::<f64>().unwrap_or_default() / 100.0);
@@ -68,18 +69,19 @@ impl Process {
         std::fs::write(&file, configuration(public, port, provider))?;
         let mut command = Command::new(binary);
         command.args(["serve", "--log", "error", "--config"]).arg(file).env("DEPUTY_IDP_CLIENT_SECRET", CLIENT_SECRET);
-        Self::start(command, port, public, "/.well-known/oauth-authorization-server").await
+        Self::start(command, folder, port, public, "/.well-known/oauth-authorization-server").await
     }
 
-    /// Starts a server and waits until it answers.
-    pub(crate) async fn start(mut command: Command, port: u16, public: u16, probe: &str) -> Outcome<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+    /// Starts a server and waits until it answers. What it says goes to a file in `folder`.
+    pub(crate) async fn start(mut command: Command, folder: &Path, port: u16, public: u16, probe: &str) -> Outcome<Self> {
+        let log = folder.join(format!("log-{port}"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut process = Self { address, host: format!("localhost:{public}"), child: command.spawn()? };
         let began = Instant::now();
         loop {
             if let Some(status) = process.child.try_wait()? {
-                return Err(format!("{:?} ended: {status}", command.get_program()).into());
+                return Err(format!("{:?} ended: {status}\n{}", command.get_program(), read_to_string(log)?).into());
             }
             if let Ok(mut connection) = process.connect().await
                 && connection.get(probe, "").await.is_ok_and(|answer| answer.status == 200)
@@ -87,7 +89,7 @@ impl Process {
                 return Ok(process);
             }
             if began.elapsed() > START {
-                return Err(format!("{:?} does not answer", command.get_program()).into());
+                return Err(format!("{:?} does not answer\n{}", command.get_program(), read_to_string(log)?).into());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -127,7 +129,7 @@ impl Drop for Process {
 
 /// The file system under a folder, as the kernel names it: what fsync costs depends on it.
 pub(crate) fn file_system(folder: &Path) -> String {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounts = read_to_string("/proc/self/mounts").unwrap_or_default();
     let mounts = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
         Some((fields.next()?, fields.next()?))
