@@ -1,6 +1,7 @@
 //! What to measure, from the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::Outcome;
 
@@ -39,7 +40,7 @@ const ALL: [(&str, Part); 6] = [
 #[derive(Debug)]
 pub(crate) struct Arguments {
     /// Longer rounds.
-    pub(crate) full: bool,
+    full: bool,
     /// A missed bar is no failure.
     pub(crate) no_bars: bool,
     /// What to measure, in order.
@@ -53,6 +54,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// How long a round is.
+    pub(crate) const fn lasts(&self) -> Duration {
+        Duration::from_secs(if self.full { 20 } else { 5 })
+    }
+
     /// Reads them.
     pub(crate) fn parse(given: impl Iterator<Item = String>) -> Outcome<Self> {
         let (mut full, mut no_bars, mut no_peer, mut asked) = (false, false, false, Vec::new());

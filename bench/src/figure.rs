@@ -38,9 +38,11 @@ impl Figure {
     pub(crate) fn rate(name: &str, rounds: &[Round], bar: Option<f64>) -> Self {
         let middle = |of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
         let note = format!(
-            ", p50 {:.1} ms, p99 {:.1} ms; processors: server {:.2} + kernel for it {:.2}, bench {:.2}",
+            ", p50 {:.1} ms, p99 {:.1} ms; {} answers in {} rounds; processors: server {:.2} + kernel for it {:.2}, bench {:.2}",
             middle(|round| round.p50),
             middle(|round| round.p99),
+            rounds.iter().map(|round| round.answers).sum::<usize>(),
+            rounds.len(),
             middle(|round| round.user),
             middle(|round| round.system),
             middle(|round| round.ours)

@@ -13,6 +13,8 @@ const LATE: Duration = Duration::from_secs(60);
 /// What one round measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Round {
+    /// Answers.
+    pub(crate) answers: usize,
     /// Answers per second.
     pub(crate) rate: f64,
     /// The median latency, in milliseconds.
@@ -51,6 +53,7 @@ pub(crate) async fn round<W>(
     latencies.sort_unstable();
     let (theirs_now, ours_now) = (server.cpu(), Cpu::of("self"));
     Ok(Round {
+        answers: latencies.len(),
         rate: latencies.len() as f64 / seconds,
         p50: percentile(&latencies, 50),
         p99: percentile(&latencies, 99),

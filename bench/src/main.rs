@@ -55,11 +55,15 @@ async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
         return Err("the scratch folder is in memory, where nothing is durable".into());
     }
     let processors = std::thread::available_parallelism()?;
-    println!("{processors} processors; data on {kind}, one durable write of 4 KiB: {:.2} ms", durable_write(folder.path())?);
+    println!(
+        "bench: {processors} processors, rounds of {} s; data on {kind}, one durable write of 4 KiB takes {:.2} ms",
+        arguments.lasts().as_secs(),
+        durable_write(folder.path())?
+    );
     let bench = Bench::start(arguments, folder.path()).await?;
     let mut figures = Vec::new();
     for part in &arguments.parts {
-        println!("{part:?} ({} rounds of {} s)", parts::ROUNDS, bench.lasts.as_secs());
+        println!("measuring {part:?}");
         match part {
             Part::Refresh => figures.push(bench.refresh().await?),
             Part::Redeem => figures.push(bench.redeem().await?),

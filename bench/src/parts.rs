@@ -20,7 +20,7 @@ use crate::visitor::{self, Code, Session};
 /// Connections, each with one request under way.
 pub(crate) const CONNECTIONS: usize = 64;
 /// Rounds of each part.
-pub(crate) const ROUNDS: usize = 3;
+const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Revocations that are timed.
 const REVOCATIONS: u32 = 20;
@@ -91,6 +91,10 @@ async fn sign_in(connection: &mut Connection, server: &Process) -> Outcome<Sessi
     visitor::redeem(connection, code).await
 }
 
+fn name(what: &str) -> String {
+    format!("{what} {CONNECTIONS} conns")
+}
+
 /// A warm-up, then the rounds.
 async fn rounds<W>(
     server: &Process,
@@ -111,20 +115,19 @@ impl Bench {
     pub(crate) async fn start(arguments: &Arguments, folder: &Path) -> Outcome<Self> {
         let provider = Provider::start().await?;
         let gateway = Process::gateway(&arguments.deputy, folder, None, &provider).await?;
-        let lasts = Duration::from_secs(if arguments.full { 20 } else { 5 });
-        Ok(Self { lasts, provider, folder: folder.to_owned(), gateway, binary: arguments.deputy.clone() })
+        Ok(Self { lasts: arguments.lasts(), provider, folder: folder.to_owned(), gateway, binary: arguments.deputy.clone() })
     }
 
     /// Durable refreshes.
     pub(crate) async fn refresh(&self) -> Outcome<Figure> {
         let rounds = refreshes(&self.gateway, self.lasts).await?;
-        Ok(Figure::rate("refresh sqlite 64 conns", &rounds, Some(5000.0)))
+        Ok(Figure::rate(&name("refresh sqlite"), &rounds, Some(5000.0)))
     }
 
     /// Codes for tokens.
     pub(crate) async fn redeem(&self) -> Outcome<Figure> {
         let rounds = redemptions(&self.gateway, self.lasts).await?;
-        Ok(Figure::rate("redeem sqlite 64 conns", &rounds, Some(5000.0)))
+        Ok(Figure::rate(&name("redeem sqlite"), &rounds, Some(5000.0)))
     }
 
     /// From registration to tokens.
@@ -132,7 +135,7 @@ impl Bench {
         let mut connections = self.gateway.connections(CONNECTIONS).await?;
         let flow = async |connection: &mut Connection| sign_in(connection, &self.gateway).await.map(|_| true);
         let rounds = rounds(&self.gateway, &mut connections, self.lasts, flow).await?;
-        Ok(Figure::rate("flows sqlite 64 conns", &rounds, Some(500.0)))
+        Ok(Figure::rate(&name("flows sqlite"), &rounds, Some(500.0)))
     }
 
     /// Registrations.
@@ -142,7 +145,7 @@ impl Bench {
             connection.post("/register", visitor::JSON, visitor::METADATA).await?.expect(201).map(|_| true)
         };
         let rounds = rounds(&self.gateway, &mut connections, self.lasts, register).await?;
-        Ok(Figure::rate("register 64 conns", &rounds, Some(20_000.0)))
+        Ok(Figure::rate(&name("register"), &rounds, Some(20_000.0)))
     }
 
     /// From a revocation's acknowledgement by one process to the first refusal by another on the same data.
@@ -168,6 +171,6 @@ impl Bench {
             }
             times.push(acknowledged.elapsed().as_secs_f64());
         }
-        Ok(Figure::times("revocation sqlite 2 processes", times, Some(2.0)))
+        Ok(Figure::times(&format!("revocation sqlite 2 processes, {REVOCATIONS} times, median"), times, Some(2.0)))
     }
 }

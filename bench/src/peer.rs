@@ -1,7 +1,7 @@
 //! The peer: FastMCP's `OAuthProxy` with its default store on disk, driven by the same code on the same machine.
 //!
-//! It differs in two ways that a reader should know: each of its refreshes also asks the provider (a stub that answers at once), and its
-//! store does not wait for the disk (no fsync). Its consent page is switched off, which only shortens the preparation.
+//! What a reader should know: each of its refreshes also asks the provider (a stub that answers at once), and its store writes a file for
+//! each thing that it keeps, with fsync. Its consent page is switched off, which only shortens the preparation.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::figure::Figure;
-use crate::parts::{self, Bench};
+use crate::parts::{self, Bench, CONNECTIONS};
 use crate::process::{Process, free_port};
 
 impl Bench {
@@ -30,7 +30,7 @@ impl Bench {
         let lasts = self.lasts.min(Duration::from_secs(10));
         let refresh = parts::refreshes(&server, lasts).await?;
         let redeem = parts::redemptions(&server, lasts).await?;
-        let name = |what: &str| format!("peer fastmcp {} {what} 64 conns", version.trim());
+        let name = |what: &str| format!("peer fastmcp {} {what} {CONNECTIONS} conns", version.trim());
         Ok(vec![Figure::rate(&name("refresh"), &refresh, None), Figure::rate(&name("redeem"), &redeem, None)])
     }
 }
