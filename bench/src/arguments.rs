@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::Outcome;
 
 /// How to ask.
-pub(crate) const USAGE: &str =
-    "usage: scripts/bench [--full] [--no-peer] [--no-bars] [refresh|redeem|flows|register|revocation|peer …]";
+pub(crate) const USAGE: &str = "usage: scripts/bench [--store sqlite|postgres] [--full] [--no-peer] [--no-bars] [refresh|redeem|flows|register|revocation|peer …]";
 
 /// One thing to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +50,8 @@ pub(crate) struct Arguments {
     pub(crate) python: PathBuf,
     /// A folder on a real disk.
     pub(crate) scratch: PathBuf,
+    /// The PostgreSQL database that the gateway uses, if it is not SQLite.
+    pub(crate) database: Option<String>,
 }
 
 impl Arguments {
@@ -62,7 +63,7 @@ impl Arguments {
     /// Reads them.
     pub(crate) fn parse(given: impl Iterator<Item = String>) -> Outcome<Self> {
         let (mut full, mut no_bars, mut no_peer, mut asked) = (false, false, false, Vec::new());
-        let (mut deputy, mut python, mut scratch) = (None, None, None);
+        let (mut deputy, mut python, mut scratch, mut database) = (None, None, None, None);
         let mut given = given;
         while let Some(argument) = given.next() {
             match argument.as_str() {
@@ -72,6 +73,7 @@ impl Arguments {
                 "--deputy" => deputy = given.next(),
                 "--python" => python = given.next(),
                 "--scratch" => scratch = given.next(),
+                "--database" => database = given.next(),
                 name => asked.push(ALL.iter().find(|(known, _)| *known == name).ok_or_else(|| format!("unknown: {name}"))?.1),
             }
         }
@@ -83,6 +85,7 @@ impl Arguments {
             deputy: deputy.ok_or("--deputy PATH is missing")?.into(),
             python: python.unwrap_or_else(|| "python3".to_owned()).into(),
             scratch: scratch.ok_or("--scratch PATH is missing")?.into(),
+            database,
         })
     }
 }

@@ -39,6 +39,7 @@ pub(crate) struct Bench {
     pub(crate) folder: PathBuf,
     gateway: Process,
     binary: PathBuf,
+    database: Option<String>,
 }
 
 /// How long codes are prepared for a round: well under the minute for which the first one lives.
@@ -114,20 +115,33 @@ impl Bench {
     /// Starts the stubs and the gateway.
     pub(crate) async fn start(arguments: &Arguments, folder: &Path) -> Outcome<Self> {
         let provider = Provider::start().await?;
-        let gateway = Process::gateway(&arguments.deputy, folder, None, &provider).await?;
-        Ok(Self { lasts: arguments.lasts(), provider, folder: folder.to_owned(), gateway, binary: arguments.deputy.clone() })
+        let database = arguments.database.clone();
+        let gateway = Process::gateway(&arguments.deputy, folder, None, &provider, database.as_deref()).await?;
+        let (binary, folder) = (arguments.deputy.clone(), folder.to_owned());
+        Ok(Self { lasts: arguments.lasts(), provider, folder, gateway, binary, database })
+    }
+
+    /// What the gateway keeps its state in.
+    fn store(&self) -> &'static str {
+        if self.database.is_some() { "postgres" } else { "sqlite" }
+    }
+
+    /// The figure of a part that writes, and its bar on each store.
+    fn rate(&self, what: &str, rounds: &[Round], sqlite: f64, postgres: f64) -> Figure {
+        let bar = if self.database.is_some() { postgres } else { sqlite };
+        Figure::rate(&name(&format!("{what} {}", self.store())), rounds, Some(bar))
     }
 
     /// Durable refreshes.
     pub(crate) async fn refresh(&self) -> Outcome<Figure> {
         let rounds = refreshes(&self.gateway, self.lasts).await?;
-        Ok(Figure::rate(&name("refresh sqlite"), &rounds, Some(5000.0)))
+        Ok(self.rate("refresh", &rounds, 5000.0, 3000.0))
     }
 
     /// Codes for tokens.
     pub(crate) async fn redeem(&self) -> Outcome<Figure> {
         let rounds = redemptions(&self.gateway, self.lasts).await?;
-        Ok(Figure::rate(&name("redeem sqlite"), &rounds, Some(5000.0)))
+        Ok(self.rate("redeem", &rounds, 5000.0, 3000.0))
     }
 
     /// From registration to tokens.
@@ -135,7 +149,7 @@ impl Bench {
         let mut connections = self.gateway.connections(CONNECTIONS).await?;
         let flow = async |connection: &mut Connection| sign_in(connection, &self.gateway).await.map(|_| true);
         let rounds = rounds(&self.gateway, &mut connections, self.lasts, flow).await?;
-        Ok(Figure::rate(&name("flows sqlite"), &rounds, Some(500.0)))
+        Ok(self.rate("flows", &rounds, 500.0, 500.0))
     }
 
     /// Registrations.
@@ -150,7 +164,9 @@ impl Bench {
 
     /// From a revocation's acknowledgement by one process to the first refusal by another on the same data.
     pub(crate) async fn revocation(&self) -> Outcome<Figure> {
-        let replica = Process::gateway(&self.binary, &self.folder, self.gateway.public_port(), &self.provider).await?;
+        let replica =
+            Process::gateway(&self.binary, &self.folder, self.gateway.public_port(), &self.provider, self.database.as_deref())
+                .await?;
         let (mut here, mut there) = (self.gateway.connect().await?, replica.connect().await?);
         let mut times = Vec::new();
         for turn in 0..REVOCATIONS {
@@ -171,6 +187,6 @@ impl Bench {
             }
             times.push(acknowledged.elapsed().as_secs_f64());
         }
-        Ok(Figure::times(&format!("revocation sqlite 2 processes, {REVOCATIONS} times, median"), times, Some(2.0)))
+        Ok(Figure::times(&format!("revocation {} 2 processes, {REVOCATIONS} times, median", self.store()), times, Some(2.0)))
     }
 }

@@ -50,11 +50,12 @@ pub(crate) async fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
 }
 
-/// The gateway's configuration. One function, so that another store is one more argument.
-fn configuration(public_port: u16, port: u16, provider: &Provider) -> String {
+/// The gateway's configuration.
+fn configuration(public_port: u16, port: u16, provider: &Provider, database: Option<&str>) -> String {
     let (issuer, backend) = (&provider.issuer, provider.backend());
+    let store = database.unwrap_or("sqlite");
     format!(
-        "public_url = \"http://localhost:{public_port}\"\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\n\
+        "store = \"{store}\"\npublic_url = \"http://localhost:{public_port}\"\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\n\
          [tokens]\ncode_lifetime = \"60s\"\n[idp]\nissuer = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\n\
          [access]\nallow = [\"domain:corp.test\"]\n[[server]]\npath = \"/mcp\"\nurl = \"{backend}\"\n"
     )
@@ -62,11 +63,25 @@ fn configuration(public_port: u16, port: u16, provider: &Provider) -> String {
 
 impl Process {
     /// Starts a gateway under `folder`; a second one under the same folder and for the same public port is its replica.
-    pub(crate) async fn gateway(binary: &Path, folder: &Path, public: Option<u16>, provider: &Provider) -> Outcome<Self> {
+    pub(crate) async fn gateway(
+        binary: &Path,
+        folder: &Path,
+        public: Option<u16>,
+        provider: &Provider,
+        database: Option<&str>,
+    ) -> Outcome<Self> {
         let port = free_port().await?;
         let public = public.unwrap_or(port);
         let file = folder.join(format!("deputy-{port}.toml"));
-        std::fs::write(&file, configuration(public, port, provider))?;
+        std::fs::write(&file, configuration(public, port, provider, database))?;
+        let migrated = Command::new(binary)
+            .args(["migrate", "--config"])
+            .arg(&file)
+            .env("DEPUTY_IDP_CLIENT_SECRET", CLIENT_SECRET)
+            .output()?;
+        if !migrated.status.success() {
+            return Err(String::from_utf8_lossy(&migrated.stderr).into());
+        }
         let mut command = Command::new(binary);
         command.args(["serve", "--log", "error", "--config"]).arg(file).env("DEPUTY_IDP_CLIENT_SECRET", CLIENT_SECRET);
         Self::start(command, folder, port, public, "/.well-known/oauth-authorization-server").await

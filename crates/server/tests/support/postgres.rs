@@ -7,29 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{Connection as _, Executor as _};
 
-/// Starts a cluster, says so, waits until its input ends, and clears everything away. PostgreSQL does not run as root, so root becomes
-/// `postgres`.
-const SCRIPT: &str = r#"
-set -eu
-bin=$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb /usr/local/bin/initdb 2>/dev/null | sort -V | head -n 1)")
-[ -x "$bin/initdb" ] || { echo "PostgreSQL is not installed (Debian: apt-get install postgresql)"; exit 1; }
-dir=$(mktemp -d /tmp/deputy-pg-XXXXXX)
-run=''
-if [ "$(id -u)" -eq 0 ]; then chown postgres "$dir"; run='setpriv --reuid=postgres --regid=postgres --clear-groups'; fi
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-$run "$bin/initdb" -D "$dir/data" -A trust -U deputy --no-sync --no-instructions >"$dir/initdb" 2>&1 || { cat "$dir/initdb"; exit 1; }
-start() {
-  $run "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync="$1" -c max_connections=500 >>"$dir/log" 2>&1 &
-  pid=$!
-  until "$bin/pg_isready" -q -h "$dir" -U deputy; do kill -0 $pid || { cat "$dir/log"; exit 1; }; sleep 0.05; done
-}
-start "$1"
-echo "$dir"
-cat >/dev/null
-kill -INT $pid
-wait $pid || true
-"#;
+/// Starts a cluster and clears it away when its input ends.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres");
 
 /// A cluster, for as long as its input is open.
 #[derive(Debug)]
@@ -44,7 +23,7 @@ static DATABASES: AtomicU64 = AtomicU64::new(0);
 
 fn start(fsync: &str) -> Cluster {
     let mut command = Command::new("bash");
-    command.args(["-c", SCRIPT, "postgres", fsync]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args([SCRIPT, "/tmp", fsync]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("bash");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let said = lines.next().and_then(Result::ok).unwrap_or_default();
