@@ -24,7 +24,13 @@ pub(crate) fn settings(settings: &Settings) -> String {
     }
     row(
         "provider",
-        &format!("{} (client {}, asks for {})", config.idp.issuer, config.idp.client_id, config.idp.scopes.join(" ")),
+        &format!(
+            "{} (client {}, asks for {}{})",
+            config.idp.issuer,
+            config.idp.client_id,
+            config.idp.scopes.join(" "),
+            if config.idp.offline_access { ", and offline_access if it knows that" } else { "" }
+        ),
     );
     row("register there", &format!("{public_url}/callback   as redirect URI of client {}", config.idp.client_id));
     row("lets in", &settings.allow.join(", "));

@@ -52,6 +52,9 @@ pub struct IdpConfig {
     pub client_secret: Option<ClientSecret>,
     /// The scopes that we ask for; never what a client asked for.
     pub scopes: Vec<String>,
+    /// Whether to ask for `offline_access` as well where the provider says that it knows it: without a refresh token of the provider's,
+    /// people sign in again after [`Hearing::silence`](deputy_protocol::family::Hearing::silence).
+    pub offline_access: bool,
     /// Whether to ask the userinfo endpoint for claims that the ID token lacks.
     pub userinfo: bool,
 }

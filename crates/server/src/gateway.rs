@@ -74,7 +74,6 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) revoked: Arc<Revoked>,
     pub(crate) idp: Provider,
-    pub(crate) idp_scopes: Vec<String>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Transactions whose answer is in work or done here: spares the provider a second request. The store decides.
     pub(crate) answered: Cache<TransactionId, ()>,
@@ -177,7 +176,6 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
     let fetch = FetchClient::new().map_err(|error| StartError::Failed(Failure::internal(error.to_string())))?;
-    let idp_scopes = config.idp.scopes.clone();
     let idp = Provider::new(idp::OidcConfig::new(config.idp, format!("{issuer}/callback")), fetch, Arc::clone(&clock));
     let mut proxies = Vec::new();
     for (resource, server) in catalog.iter().zip(&config.servers) {
@@ -216,7 +214,6 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         store,
         revoked,
         idp,
-        idp_scopes,
         clock,
         answered: Cache::builder().max_capacity(ANSWERED_MAX).time_to_live(Duration::from_secs(600)).build(),
         proxies,

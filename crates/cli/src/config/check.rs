@@ -172,6 +172,8 @@ fn idp(idp: Idp, base: &Path, env: Env<'_>, notes: &mut Vec<String>) -> Result<I
         issuer: urls::idp_issuer(&issuer)?,
         client_id: client_id.value,
         client_secret,
+        // Who lists scopes has chosen; some providers refuse one that they do not know.
+        offline_access: idp.scopes.is_none(),
         scopes,
         userinfo: idp.userinfo.unwrap_or(false),
     })

@@ -120,6 +120,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
             client_id: idp::CLIENT_ID.to_owned(),
             client_secret: Some(provider.secret()),
             scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
+            offline_access: true,
             userinfo: false,
         },
         access: Rules::parse(&["*"])?,

@@ -39,7 +39,7 @@ pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending) -> Re
         resource: &resource.uri,
         scopes: pending.scopes(),
         idp_host: gateway.idp.display_host(),
-        idp_scopes: &gateway.idp_scopes,
+        idp_scopes: &gateway.idp.scopes(),
         ticket: &sealed,
         action: "/consent",
     })

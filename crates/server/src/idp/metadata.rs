@@ -22,6 +22,9 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 /// How long a provider that was away has to show that it is back.
 const PROBE: Duration = Duration::from_secs(3);
 
+/// The scope that asks for a refresh token (OIDC Core §11).
+pub(super) const OFFLINE_ACCESS: &str = "offline_access";
+
 /// The provider's metadata, checked.
 #[derive(Clone, Debug)]
 pub(super) struct Metadata {
@@ -33,6 +36,8 @@ pub(super) struct Metadata {
     pub(super) basic: bool,
     /// Whether every answer carries `iss` (RFC 9207 §3).
     pub(super) iss_in_answers: bool,
+    /// Whether it knows the scope `offline_access`.
+    pub(super) offline_access: bool,
 }
 
 /// OpenID Connect Discovery §3.
@@ -44,6 +49,8 @@ struct RawMetadata {
     jwks_uri: String,
     userinfo_endpoint: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    scopes_supported: Vec<String>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
 }
@@ -183,6 +190,11 @@ impl Directory {
         self.metadata.fresh(Duration::MAX, self.clock.now(), self.fetch_metadata()).await
     }
 
+    /// The last metadata that was read, however old.
+    pub(super) fn last_metadata(&self) -> Option<Arc<Metadata>> {
+        self.metadata.read().value.as_ref().map(|(metadata, _)| Arc::clone(metadata))
+    }
+
     /// The keys: fresh if they can be had, else the last good for a day.
     pub(super) async fn keys(&self) -> Result<Arc<JwkSet>, IdpFailure> {
         self.keys.fresh(STALE, self.clock.now(), self.fetch_keys()).await
@@ -245,6 +257,7 @@ fn checked(raw: RawMetadata, issuer: &Issuer) -> Result<Metadata, IdpFailure> {
         jwks_uri: endpoint("jwks_uri", &raw.jwks_uri)?,
         basic: methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic")),
         iss_in_answers: raw.authorization_response_iss_parameter_supported,
+        offline_access: raw.scopes_supported.iter().any(|scope| scope == OFFLINE_ACCESS),
     })
 }
 

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::config::IdpConfig;
 use crate::error::Failure;
 use breaker::Breaker;
-use metadata::{Directory, Metadata};
+use metadata::{Directory, Metadata, OFFLINE_ACCESS};
 pub use renew::Renewal;
 pub use tokens::IdpTokens;
 use tokens::TokenAnswer;
@@ -165,6 +165,20 @@ impl Provider {
         }
     }
 
+    /// The scopes that it is asked for, as far as is known.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<String> {
+        self.directory.last_metadata().map_or_else(|| self.config.idp.scopes.clone(), |metadata| self.scopes_at(&metadata))
+    }
+
+    fn scopes_at(&self, metadata: &Metadata) -> Vec<String> {
+        let mut scopes = self.config.idp.scopes.clone();
+        if self.config.idp.offline_access && metadata.offline_access && !scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
+            scopes.push(OFFLINE_ACCESS.to_owned());
+        }
+        scopes
+    }
+
     /// Where the browser goes to sign in. Only the parameters below are ever sent.
     ///
     /// # Errors
@@ -176,7 +190,7 @@ impl Provider {
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.config.idp.client_id)
             .append_pair("redirect_uri", &self.config.redirect_uri)
-            .append_pair("scope", &self.config.idp.scopes.join(" "))
+            .append_pair("scope", &self.scopes_at(&metadata).join(" "))
             .append_pair("state", request.state.expose())
             .append_pair("nonce", request.nonce.expose())
             .append_pair("code_challenge", request.verifier.challenge().as_str())

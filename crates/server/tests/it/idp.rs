@@ -32,6 +32,7 @@ fn config(issuer: &str) -> IdpConfig {
         client_id: CLIENT_ID.to_owned(),
         client_secret: Some(ClientSecret::from_text(CLIENT_SECRET.to_owned())),
         scopes: vec!["openid".to_owned(), "email".to_owned()],
+        offline_access: true,
         userinfo: false,
     }
 }
@@ -98,6 +99,22 @@ async fn a_070_oc_12_the_provider_is_asked_with_exactly_our_parameters() {
     );
     assert_eq!(parameter(&url, "scope").as_deref(), Some("openid email"));
     assert_eq!(parameter(&url, "redirect_uri").as_deref(), Some(REDIRECT));
+}
+
+#[tokio::test]
+async fn offline_access_is_asked_for_where_the_provider_knows_it_and_the_operator_listed_nothing_else() {
+    let knows: Edit<Value> = Arc::new(|document: &mut Value| document["scopes_supported"] = json!(["openid", "offline_access"]));
+    let asks = async |offline_access: bool| {
+        let clock = Arc::new(TestClock::new());
+        let idp = Idp::start(Arc::clone(&clock)).await;
+        idp.misbehave(Faults { discovery: Some(Arc::clone(&knows)), ..Faults::default() });
+        let provider = provider(IdpConfig { offline_access, ..config(&idp.issuer) }, &clock, Limits::default());
+        let url = url::Url::parse(&provider.authorization_url(&request(&provider)).await.unwrap()).unwrap();
+        assert_eq!(parameter(&url, "scope"), Some(provider.scopes().join(" ")), "what the consent page says");
+        provider.scopes().join(" ")
+    };
+    assert_eq!(asks(true).await, "openid email offline_access");
+    assert_eq!(asks(false).await, "openid email");
 }
 
 #[tokio::test]

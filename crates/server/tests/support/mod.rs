@@ -87,6 +87,7 @@ impl World {
                 client_id: idp::CLIENT_ID.to_owned(),
                 client_secret: Some(ClientSecret::from_text(idp::CLIENT_SECRET.to_owned())),
                 scopes: vec!["openid".to_owned(), "email".to_owned()],
+                offline_access: true,
                 userinfo: false,
             },
             access: Rules::parse(&["*"]).expect("rules"),
