@@ -60,11 +60,29 @@ pub(crate) enum Command {
     Serve(ConfigOptions),
     /// Try everything on this machine: a provider, an MCP server and the gateway
     Demo(DemoArgs),
+    /// List or rotate the keys that sign access tokens, while gateways run
+    Keys(KeysArgs),
     /// Bring the tables of a PostgreSQL database up to date (SQLite's are at each start)
     Migrate(ConfigOptions),
     /// Read the configuration and say what it means
     #[command(after_long_help = CONFIGURATION)]
     Check(ConfigOptions),
+}
+
+/// What to do with the keys.
+#[derive(Args, Debug)]
+pub(crate) struct KeysArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+/// What to do with the keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Show the keys: which one signs, which ones verify and until when
+    List(ConfigOptions),
+    /// Make a new key: it is published at once and signs two minutes later; what the old one signed stays valid until it ends
+    Rotate(ConfigOptions),
 }
 
 /// Where the configuration lies.

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod explain;
+mod keys;
 mod logging;
 mod output;
 mod serve;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigOptions, DemoArgs};
+use cli::{Cli, Command, ConfigOptions, DemoArgs, KeysArgs, KeysCommand};
 use config::{ConfigError, Settings};
 
 /// What ended the program, with its exit code; 2 is clap's.
@@ -50,6 +51,14 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let settings = settings(&options)?;
             block_on(serve::run(settings))
         }
+        Command::Keys(KeysArgs { command }) => {
+            let said = match command {
+                KeysCommand::List(options) => block_on(keys::list(&settings(&options)?))?,
+                KeysCommand::Rotate(options) => block_on(keys::rotate(&settings(&options)?))?,
+            };
+            output::result(&said);
+            Ok(())
+        }
         Command::Migrate(options) => {
             let settings = settings(&options)?;
             block_on(async move { deputy_server::migrate(&settings.server.store).await.map_err(|error| error.to_string()) })?;
@@ -70,7 +79,8 @@ fn settings(options: &ConfigOptions) -> Result<Settings, ConfigError> {
     config::load(&options.config, &|name| std::env::var(name).ok())
 }
 
-fn block_on(work: impl Future<Output = Result<(), String>>) -> Result<(), Failure> {
+/// Runs something to its end.
+fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Run(format!("cannot start: {error}")))?;
     runtime.block_on(work).map_err(Failure::Run)

@@ -21,7 +21,7 @@ use crate::config::{Config, ServerConfig, StoreConfig};
 use crate::cookies::CookieStyle;
 use crate::error::Failure;
 use crate::idp::{self, Provider};
-use crate::keyring::Keyring;
+use crate::keyring::{self, Keyring, RotateError, SigningKey};
 use crate::master;
 use crate::proxy::{Limits, Proxy, ProxyConfig};
 use crate::revocations::{POLL, Revoked};
@@ -107,7 +107,7 @@ impl Gateway {
         // Before the first request: a restart brings nothing back that was revoked.
         let known = shared.revoked.catch_up(shared.store.as_ref(), 0).await.map_err(Failure::from)?;
         let shared = Arc::new(shared);
-        tokio::spawn(follow_revocations(Arc::downgrade(&shared), known));
+        tokio::spawn(follow_store(Arc::downgrade(&shared), known));
         tokio::spawn(sweep(Arc::downgrade(&shared)));
         Ok(Self(shared))
     }
@@ -153,7 +153,7 @@ impl Gateway {
     /// [`Reason::Internal`] when it cannot be written.
     #[cfg(feature = "test-hooks")]
     pub fn sign_anything(&self, claims: &serde_json::Value) -> Result<String, Reason> {
-        self.0.keyring.sign(claims)
+        self.0.keyring.sign(claims, self.0.clock.now())
     }
 }
 
@@ -270,8 +270,27 @@ pub async fn migrate(store: &StoreConfig) -> Result<(), StoreError> {
     }
 }
 
-/// Keeps the revoked set in step with the store, until the gateway is gone.
-async fn follow_revocations(shared: std::sync::Weak<Shared>, known: i64) {
+/// Lists the signing keys of a deployment, oldest first; its gateways may be running.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn signing_keys(store: &StoreConfig, data_dir: &Path) -> Result<Vec<SigningKey>, StartError> {
+    let store = open_store(store, data_dir).await?;
+    keyring::list(store.as_ref(), SystemClock.now()).await.map_err(|error| StartError::Failed(error.into()))
+}
+
+/// Adds a signing key, which takes over in two minutes; running gateways follow within a second or two.
+///
+/// # Errors
+/// [`RotateError`], also when another rotation is under way.
+pub async fn rotate_signing_key(store: &StoreConfig, data_dir: &Path, clock: &dyn Clock) -> Result<SigningKey, RotateError> {
+    let seal = Seal::new(&*master::load_or_create(data_dir)?).map_err(Failure::from)?;
+    let store = open_store(store, data_dir).await?;
+    keyring::rotate(store.as_ref(), &seal, clock.now()).await
+}
+
+/// Keeps the revoked set and the signing keys in step with the store, until the gateway is gone.
+async fn follow_store(shared: std::sync::Weak<Shared>, known: i64) {
     let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = known;
@@ -282,6 +301,10 @@ async fn follow_revocations(shared: std::sync::Weak<Shared>, known: i64) {
         match gateway.revoked.catch_up(gateway.store.as_ref(), last).await {
             Ok(sequence) => last = sequence,
             Err(error) => tracing::warn!(target: "deputy::store", %error, "cannot read the revocation feed; trying again"),
+        }
+        let now = gateway.clock.now();
+        if let Err(error) = gateway.keyring.follow(gateway.store.as_ref(), &gateway.seal, now).await {
+            tracing::warn!(target: "deputy::store", %error, "cannot read the signing keys; going on with those that are known");
         }
     }
 }
@@ -309,6 +332,9 @@ impl Shared {
         let now = self.clock.now();
         let Some(sweep) = Sweep::at(now, self.store.newest_sign_in().await?, self.revoked.keep()) else { return Ok(()) };
         while self.store.take(Step::Sweep(sweep)).await? {}
+        for kid in keyring::over(&self.store.signing_keys().await?, sweep.keys) {
+            self.store.take(Step::ForgetSigningKey(kid)).await?;
+        }
         for grant in self.store.idle_grants(now).await? {
             self.store.take(Step::ForgetIdle(grant, now)).await?;
         }

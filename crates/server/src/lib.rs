@@ -38,6 +38,7 @@ mod token;
 
 pub use config::{Config, IdpConfig, ServerConfig, StoreConfig};
 pub use error::Failure;
-pub use gateway::{Gateway, StartError, migrate};
+pub use gateway::{Gateway, StartError, migrate, rotate_signing_key, signing_keys};
+pub use keyring::{KeyUse, RotateError, SigningKey};
 pub use serve::{CONNECTIONS_MAX, serve, serve_at_most};
 pub use store::StoreError;

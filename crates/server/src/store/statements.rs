@@ -33,6 +33,8 @@ pub(super) async fn take(connection: &mut Connection, step: &Step) -> StoreResul
         Step::Ask(step) => ask(connection, step).await,
         Step::Hear(step) => hear(connection, step).await,
         Step::AddFirstSigningKey(key) => add_first_signing_key(connection, key).await,
+        Step::AddSigningKey(key) => add_signing_key(connection, key).await,
+        Step::ForgetSigningKey(kid) => forget_signing_key(connection, kid).await,
         Step::Sweep(step) => sweep(connection, *step).await,
         Step::ForgetIdle(grant, now) => forget_idle(connection, grant, *now).await,
     }
@@ -217,6 +219,21 @@ async fn add_first_signing_key(connection: &mut Connection, key: &SealedKey) -> 
     .execute(connection)
     .await?;
     Ok(added.rows_affected() == 1)
+}
+
+async fn add_signing_key(connection: &mut Connection, key: &SealedKey) -> StoreResult<bool> {
+    let added = query("INSERT INTO signing_keys (kid, sealed, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        .bind(&key.kid)
+        .bind(&key.sealed)
+        .bind(seconds(key.created_at))
+        .execute(connection)
+        .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+async fn forget_signing_key(connection: &mut Connection, kid: &str) -> StoreResult<bool> {
+    let forgotten = query("DELETE FROM signing_keys WHERE kid = $1").bind(kid).execute(connection).await?;
+    Ok(forgotten.rows_affected() == 1)
 }
 
 async fn sweep(connection: &mut Connection, sweep: Sweep) -> StoreResult<bool> {

@@ -29,6 +29,10 @@ pub(crate) enum Step {
     Hear(Box<Heard>),
     /// Adds a signing key, unless there is one.
     AddFirstSigningKey(SealedKey),
+    /// Adds another signing key.
+    AddSigningKey(SealedKey),
+    /// Forgets a signing key.
+    ForgetSigningKey(String),
     /// Forgets some of what has ended. Whether there was anything.
     Sweep(Sweep),
     /// Forgets a grant whose refresh tokens have all ended.
@@ -182,6 +186,8 @@ pub(crate) struct Sweep {
     pub(crate) transactions: Timestamp,
     /// Revocations by then are.
     pub(crate) revocations: Timestamp,
+    /// Signing keys that were over by then are.
+    pub(crate) keys: Timestamp,
 }
 
 /// A clock that is so far ahead of the last sign-in is wrong, or nobody was here. What keeps a used or revoked thing from counting again
@@ -201,6 +207,7 @@ impl Sweep {
             codes: now.before(CODE_MEMORY),
             transactions: wrong,
             revocations: wrong.before(keep_revocations),
+            keys: wrong,
         })
     }
 }

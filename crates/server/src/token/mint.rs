@@ -22,6 +22,6 @@ pub(super) fn mint(
     let jti = URL_SAFE_NO_PAD.encode(gateway.random::<16>()?);
     let claims = grant.access_token(&gateway.issuer, scopes.clone(), &word, &gateway.lifetimes, now, jti);
     let lives = claims.exp.since(now).min(gateway.lifetimes.access_token_promise());
-    let token = gateway.keyring.sign(&claims)?;
+    let token = gateway.keyring.sign(&claims, now)?;
     Ok(TokenResponse::new(token, lives.as_secs(), refresh, scopes))
 }

@@ -17,6 +17,7 @@ mod discovery;
 mod finish;
 mod hearing;
 mod idp;
+mod keys;
 mod register;
 mod resource;
 mod secrets;

@@ -19,7 +19,7 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
-use deputy_server::{Config, Gateway, IdpConfig, ServerConfig, StartError, StoreConfig};
+use deputy_server::{Config, Gateway, IdpConfig, RotateError, ServerConfig, SigningKey, StartError, StoreConfig};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
@@ -139,6 +139,22 @@ impl World {
         self.again_with(|_| ()).await
     }
 
+    /// Another process on this store, with another data directory.
+    pub async fn try_again_in(&self, data_dir: PathBuf) -> Result<Self, StartError> {
+        let (store, origin) = (self.store.clone(), Issuer::parse(&self.origin).expect("an issuer"));
+        let again = Self::with_idp(Arc::clone(&self.idp), Arc::clone(&self.clock), move |config| {
+            config.data_dir = data_dir;
+            config.store = store;
+            config.public_url = origin;
+        });
+        again.await
+    }
+
+    /// What `deputy keys rotate` does.
+    pub async fn rotate_signing_key(&self) -> Result<SigningKey, RotateError> {
+        deputy_server::rotate_signing_key(&self.store, &self.data_dir, self.clock.as_ref()).await
+    }
+
     /// [`World::again`], under another configuration.
     pub async fn again_with(&self, edit: impl FnOnce(&mut Config)) -> Self {
         let (data_dir, store) = (self.data_dir.clone(), self.store.clone());
@@ -227,6 +243,19 @@ impl World {
         assert_eq!(tokens.status, 200, "{}", tokens.text());
         let text = |name: &str| tokens.json()[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
         (client, text("access_token"), text("refresh_token"))
+    }
+
+    /// Calls the protected resource at this process of the deployment that is known as another's.
+    pub async fn call_at(&self, known_as: &Self, token: &str) -> Answer {
+        let authorization = format!("Bearer {token}");
+        let headers = [
+            ("host", known_as.origin.trim_start_matches("http://")),
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        http::send(::http::Method::POST, &format!("http://127.0.0.1:{}/mcp", self.origin_port), &headers, ping).await
     }
 
     /// Calls the protected resource. Where there are several gateways, after each of them had the time to learn of revocations.
