@@ -9,28 +9,12 @@ use http::Method;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::dice::{Dice, seed, setting};
 use crate::process::Deployment;
 use crate::visitor::{Answer, Line, Tokens, call, redeem, refresh, register, revoke, send, sign_in};
 
 const VISITORS: u64 = 4;
 const TEST_MAX: Duration = Duration::from_secs(300);
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// A small generator (splitmix64), so that a run can be repeated from its seed.
-struct Dice(Cell<u64>);
-
-impl Dice {
-    fn below(&self, end: u64) -> u64 {
-        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mut z = self.0.get();
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 /// What the visitors and the one who kills share.
 struct Shared {
@@ -88,7 +72,7 @@ struct Tale {
 
 async fn visitor(shared: Arc<Shared>, seed: u64) -> Tale {
     let line = Stubborn { shared, lost: Cell::new(0) };
-    let (dice, mut tale) = (Dice(Cell::new(seed)), Tale::default());
+    let (dice, mut tale) = (Dice::new(seed), Tale::default());
     while line.shared.goes_on.load(Ordering::SeqCst) {
         match session(&line, &dice, &mut tale.refreshed).await {
             Some(left) => tale.left.push(left),
@@ -161,14 +145,12 @@ async fn settle(line: &Stubborn, left: &Left) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_245_kill_9_at_random_moments_loses_nothing_that_was_acknowledged() {
-    let seed = setting("DEPUTY_TEST_SEED", u64::from_be_bytes(deputy_server::random::bytes().unwrap()));
-    let kills = setting("DEPUTY_TEST_KILLS", 20);
-    println!("seed: {seed}");
+    let (seed, kills) = (seed(), setting("DEPUTY_TEST_KILLS", 20));
     tokio::time::timeout(TEST_MAX, run(seed, kills)).await.expect("an end");
 }
 
 async fn run(seed: u64, kills: u64) {
-    let dice = Dice(Cell::new(seed));
+    let dice = Dice::new(seed);
     let shared = Arc::new(Shared {
         deployment: Deployment::start().await,
         lives: watch::Sender::new(1),

@@ -20,6 +20,7 @@ mod clock;
 #[expect(dead_code, reason = "shared with the tests of the server")]
 mod idp;
 
+mod dice;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
