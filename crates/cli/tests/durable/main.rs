@@ -20,9 +20,16 @@ mod clock;
 #[expect(dead_code, reason = "shared with the tests of the server")]
 mod idp;
 
+mod checker;
+mod cluster;
 mod dice;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
+mod load;
+mod network;
+mod postgres;
 mod process;
+mod proxy;
+mod record;
 mod visitor;

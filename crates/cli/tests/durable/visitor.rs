@@ -1,12 +1,13 @@
 //! A person with a browser and a client, for whom an answer may fail to come.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deputy_protocol::secret::sha256;
-use http::header::{COOKIE, LOCATION, SET_COOKIE};
+use http::header::{COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
@@ -29,10 +30,6 @@ pub struct Answer {
 impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    pub fn error(&self) -> String {
-        self.json()["error"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The tokens of a good answer.
@@ -59,17 +56,52 @@ pub struct Tokens {
     pub refresh: String,
 }
 
-/// Sends one request. `None`: no complete answer came.
-pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: String) -> Option<Answer> {
-    let mut request = Request::builder().method(method).uri(url);
+/// How long a client waits for an answer: longer than any that is due.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Why there is no complete answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Nobody listened, so nothing was sent.
+    NotSent,
+    /// The request may have been taken.
+    Lost,
+}
+
+/// Sends one request to who listens on `port`, or where the URL says.
+pub async fn send_to(
+    port: Option<u16>,
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> Result<Answer, NoAnswer> {
+    let mut url = Url::parse(url).unwrap();
+    let host = url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
+    if let Some(port) = port {
+        url.set_port(Some(port)).unwrap();
+    }
+    let mut request = Request::builder().method(method).uri(url.as_str()).header(HOST, host);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request.body(Full::new(Bytes::from(body))).unwrap()).await.ok()?;
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.ok()?.to_bytes();
-    Some(Answer { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8_lossy(&body).into_owned() })
+    let request = request.body(Full::new(Bytes::from(body))).unwrap();
+    let complete = async {
+        let response = client.request(request).await.map_err(|error| match error.is_connect() {
+            true => NoAnswer::NotSent,
+            false => NoAnswer::Lost,
+        })?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|_| NoAnswer::Lost)?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8_lossy(&body).into_owned() })
+    };
+    tokio::time::timeout(PATIENCE, complete).await.unwrap_or(Err(NoAnswer::Lost))
+}
+
+/// Sends one request. `None`: no complete answer came.
+pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: String) -> Option<Answer> {
+    send_to(None, method, url, headers, body).await.ok()
 }
 
 fn form(pairs: &[(&str, &str)]) -> String {
@@ -169,6 +201,11 @@ pub async fn revoke(line: &impl Line, client: &str, token: &str) -> Option<Answe
 
 /// The status of a call to the protected server.
 pub async fn call(line: &impl Line, access: &str) -> Option<u16> {
+    Some(called(line, access).await?.status)
+}
+
+/// A call to the protected server.
+pub async fn called(line: &impl Line, access: &str) -> Option<Answer> {
     let authorization = format!("Bearer {access}");
     let headers = [
         ("authorization", authorization.as_str()),
@@ -176,5 +213,5 @@ pub async fn call(line: &impl Line, access: &str) -> Option<u16> {
         ("accept", "application/json, text/event-stream"),
     ];
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.to_owned();
-    Some(line.ask(Method::POST, &format!("{}/mcp", line.origin()), &headers, ping).await?.status)
+    line.ask(Method::POST, &format!("{}/mcp", line.origin()), &headers, ping).await
 }
