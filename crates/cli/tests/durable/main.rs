@@ -21,6 +21,7 @@ mod clock;
 mod idp;
 
 mod checker;
+mod checker_tests;
 mod cluster;
 mod dice;
 #[cfg(target_os = "linux")]
