@@ -25,6 +25,8 @@ mod checker_tests;
 mod cluster;
 mod dice;
 #[cfg(target_os = "linux")]
+mod disk;
+#[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
 mod load;
