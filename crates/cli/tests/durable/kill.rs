@@ -11,6 +11,9 @@ use crate::process::{Deployment, Plan};
 /// No run takes longer.
 const TEST_MAX: Duration = Duration::from_secs(1800);
 
+/// Enough sessions that some wait for nothing while others wait for an answer that nobody heard.
+pub const ASKING: Crowd = Crowd { visitors: 16, sessions: 8 };
+
 /// Kills one of the processes at random moments, and starts it again.
 async fn kills(world: &Arc<World>, seed: u64, kills: u64) -> String {
     let dice = Dice::new(seed);
@@ -53,4 +56,13 @@ async fn a_245_kill_9_at_random_moments_loses_nothing_that_was_acknowledged() {
 async fn a_245_kill_9_of_one_of_three_processes_on_one_file() {
     let plan = Plan { processes: 3, ..Plan::default() };
     run("sqlite, 3 processes", plan, CROWD, setting("DEPUTY_TEST_KILLS", 6)).await;
+}
+
+/// A-113, I9: the processes die between the provider and the disk. A refresh asks the provider whenever its word is of another second; what
+/// nobody heard is known to be lost after half a minute, and then the session goes on with the last word.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; scripts/faults runs it"]
+async fn a_113_kill_9_between_the_provider_and_the_disk() {
+    let plan = Plan { tokens: "recheck_after = \"0s\"", processes: 2, ..Plan::default() };
+    run("sqlite, 2 processes, provider asked each time", plan, ASKING, setting("DEPUTY_TEST_KILLS", 20)).await;
 }

@@ -28,6 +28,8 @@ mod dice;
 mod disk;
 #[cfg(target_os = "linux")]
 mod full_disk;
+#[cfg(target_os = "linux")]
+mod jump;
 mod kill;
 mod load;
 mod network;

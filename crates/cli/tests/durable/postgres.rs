@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::dice::{Dice, seed, setting};
-use crate::kill::{run, within};
+use crate::kill::{ASKING, run, within};
 use crate::load::{CROWD, World};
 use crate::process::{Deployment, Plan};
 
@@ -27,6 +27,15 @@ async fn a_245_kill_9_with_postgresql() {
 async fn a_245_kill_9_of_one_of_three_processes_on_postgresql() {
     let cluster = cluster().await;
     run("postgresql, 3 processes", plan(cluster.port, 3), CROWD, setting("DEPUTY_TEST_KILLS", 5)).await;
+}
+
+/// A-113, I9, as with SQLite.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; scripts/faults runs it"]
+async fn a_113_kill_9_between_the_provider_and_postgresql() {
+    let cluster = cluster().await;
+    let plan = Plan { tokens: "recheck_after = \"0s\"", ..plan(cluster.port, 2) };
+    run("postgresql, 2 processes, provider asked each time", plan, ASKING, setting("DEPUTY_TEST_KILLS", 20)).await;
 }
 
 /// Lets the database die at random moments, and stay away for a moment.

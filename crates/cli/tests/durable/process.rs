@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct Deployment {
     env: Vec<(&'static str, String)>,
     processes: Vec<Process>,
     said: Arc<Mutex<Vec<String>>>,
+    /// By how many seconds the provider's clock is ahead of the machine's.
+    pub ahead: Arc<AtomicI64>,
     idp: Arc<Idp>,
     backend: Arc<Backend>,
 }
@@ -70,10 +73,10 @@ pub fn free_port() -> u16 {
 }
 
 /// The provider, with the machine's clock as the processes have it, and behind `issuer` when that is a proxy's.
-fn configure(idp: &Idp, issuer: &str) {
-    let at = issuer.to_owned();
+fn configure(idp: &Idp, issuer: &str, ahead: &Arc<AtomicI64>) {
+    let (at, ahead) = (issuer.to_owned(), Arc::clone(ahead));
     let claims = move |claims: &mut Value| {
-        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let now = time::OffsetDateTime::now_utc().unix_timestamp() + ahead.load(Ordering::SeqCst);
         claims["iss"] = json!(at);
         claims["iat"] = now.into();
         claims["exp"] = (now + 300).into();
@@ -99,7 +102,8 @@ impl Deployment {
             false => None,
         };
         let issuer = to_provider.as_ref().map_or_else(|| idp.issuer.clone(), |proxy| format!("http://127.0.0.1:{}", proxy.port));
-        configure(&idp, &issuer);
+        let ahead = Arc::default();
+        configure(&idp, &issuer, &ahead);
         let (backend, backend_url) = Backend::start().await;
         let data = tempfile::tempdir().unwrap();
         let mut ports = Vec::new();
@@ -123,7 +127,7 @@ impl Deployment {
         std::fs::write(data.path().join("deputy.toml"), file).unwrap();
         let processes = ports.into_iter().map(|port| Process { port, child: Mutex::default() }).collect();
         let env = plan.env;
-        let deployment = Self { origin, data, to_provider, env, processes, said: Arc::default(), idp, backend };
+        let deployment = Self { origin, data, to_provider, env, processes, said: Arc::default(), ahead, idp, backend };
         if plan.store.is_some() {
             deployment.migrate();
         }
