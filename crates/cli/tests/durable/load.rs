@@ -316,11 +316,12 @@ impl World {
     }
 
     fn judge(&self, name: &str, said: &str) {
-        let (events, witness) = (self.log.events(), self.deployment.witness());
+        let (mut events, witness) = (self.log.events(), self.deployment.witness());
+        // A sign-in in the middle of which the clock jumps gets a page that says so.
+        events.retain(|event| !self.jumps || event.ask != Ask::Approve || matches!(event.outcome, Outcome::Code(_)));
         let (counts, mut violations) = check(&events, &witness);
-        // Under a clock that jumps, tokens are over before their time as the visitors count it.
         let found = violations.len();
-        violations.retain(|violation| !self.jumps || !matches!(violation.rule, Rule::LoggedOut | Rule::Survives));
+        violations.retain(|violation| !self.jumps || violation.rule.needs_no_clock());
         let unheard = witness.said.iter().filter(|line| line.contains("nobody heard what the provider answered")).count();
         let asked = witness.provider.len();
         let said =
