@@ -1,7 +1,7 @@
 //! Honest visitors in great number, who ask again until there is an answer, and write down what they asked and what came.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -329,11 +329,13 @@ impl World {
         let said = if asked > 0 { format!("{said}, provider asked {asked}, unheard {unheard}") } else { said };
         let logouts = violations.iter().filter(|violation| violation.rule == Rule::LoggedOut).count();
         println!("\nfaults: {name}: {said}, {counts}, violations {}, involuntary logouts {logouts}", violations.len());
-        for violation in violations.iter().take(10) {
+        // The first of each kind shows most.
+        let mut shown = HashSet::new();
+        for violation in violations.iter().filter(|violation| shown.insert(violation.rule)) {
             println!("violation of {:?}: {}", violation.rule, violation.detail);
         }
         if !violations.is_empty() {
-            witness.said.iter().rev().take(20).rev().for_each(|line| println!("said: {line}"));
+            witness.said.iter().rev().take(10).rev().for_each(|line| println!("said: {line}"));
         }
         assert!(violations.is_empty(), "{} violations", violations.len());
         assert!(counts.sessions > 0 && counts.refreshes > 0, "nothing was shown");
