@@ -35,11 +35,13 @@ pub struct Plan {
     pub data: Option<PathBuf>,
     /// More of the environment.
     pub env: Vec<(&'static str, String)>,
+    /// By how many seconds the clock of each process is ahead (with libfaketime in `env`).
+    pub ahead: Vec<i64>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { store: None, processes: 1, tokens: "", proxied: false, data: None, env: Vec::new() }
+        Self { store: None, processes: 1, tokens: "", proxied: false, data: None, env: Vec::new(), ahead: Vec::new() }
     }
 }
 
@@ -57,6 +59,7 @@ pub struct Deployment {
     /// Between the processes and the provider.
     pub to_provider: Option<Proxy>,
     env: Vec<(&'static str, String)>,
+    clocks: Vec<i64>,
     processes: Vec<Process>,
     said: Arc<Mutex<Vec<String>>>,
     /// By how many seconds the provider's clock is ahead of the machine's.
@@ -126,8 +129,8 @@ impl Deployment {
         );
         std::fs::write(data.path().join("deputy.toml"), file).unwrap();
         let processes = ports.into_iter().map(|port| Process { port, child: Mutex::default() }).collect();
-        let env = plan.env;
-        let deployment = Self { origin, data, to_provider, env, processes, said: Arc::default(), ahead, idp, backend };
+        let (env, clocks) = (plan.env, plan.ahead);
+        let deployment = Self { origin, data, to_provider, env, clocks, processes, said: Arc::default(), ahead, idp, backend };
         if plan.store.is_some() {
             deployment.migrate();
         }
@@ -137,18 +140,20 @@ impl Deployment {
         deployment
     }
 
-    fn command(&self, port: u16) -> Command {
+    fn command(&self, at: usize) -> Command {
+        let port = self.processes[at].port;
         let mut command = Command::new(env!("CARGO_BIN_EXE_deputy"));
         command.env("DEPUTY_IDP_CLIENT_SECRET", CLIENT_SECRET).env("DEPUTY_LISTEN", format!("127.0.0.1:{port}"));
         command
             .env("DEPUTY_CONFIG", self.data.path().join("deputy.toml"))
             .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.envs(self.clocks.get(at).map(|ahead| ("FAKETIME", format!("{ahead:+}"))));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
 
     fn migrate(&self) {
-        let done = self.command(self.processes[0].port).arg("migrate").output().unwrap();
+        let done = self.command(0).arg("migrate").output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
@@ -203,7 +208,7 @@ impl Deployment {
     }
 
     pub fn restart_at(&self, at: usize) {
-        let mut child = self.command(self.processes[at].port).args(["serve", "--log", "warn"]).spawn().unwrap();
+        let mut child = self.command(at).args(["serve", "--log", "warn"]).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (listens, listening) = mpsc::channel();
         let said = Arc::clone(&self.said);
