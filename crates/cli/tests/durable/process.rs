@@ -142,7 +142,9 @@ impl Deployment {
 
     fn command(&self, at: usize) -> Command {
         let port = self.processes[at].port;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deputy"));
+        // A copy, where somebody may build the next one in the meantime.
+        let binary = std::env::var_os("DEPUTY_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_deputy").into());
+        let mut command = Command::new(binary);
         command.env("DEPUTY_IDP_CLIENT_SECRET", CLIENT_SECRET).env("DEPUTY_LISTEN", format!("127.0.0.1:{port}"));
         command
             .env("DEPUTY_CONFIG", self.data.path().join("deputy.toml"))
