@@ -4,7 +4,8 @@
 //! - A step calls `deputy-protocol`, never a copy of its rules: requests are parsed, tickets judged, ID tokens checked, transactions moved,
 //!   codes and refresh tokens judged by the code that the server runs. Only browsers, people, the provider and the rows of the store are
 //!   modelled.
-//! - The search is exhaustive up to the printed bound, and without a guard it must find an attack.
+//! - The search is exhaustive up to the printed bound, and without a guard it must find that an invariant breaks. A few guards are whole steps
+//!   (the page before the provider, the state cookie, one end a transaction): without them the model leaves its own step out.
 //!
 //! `scripts/model` searches every bounded world with all guards in place, then without each guard.
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Who takes part: two people with a browser each, and two clients.
+//! Who takes part: two people with a browser each, and three clients.
 
 use serde::Serialize;
 

@@ -77,7 +77,7 @@ impl Bounded {
         }
     }
 
-    /// Searches it. Without a guard, only attacks are looked for.
+    /// Searches it. Without a guard, nobody asks whether a fresh sign-in can be finished.
     #[must_use]
     pub(crate) fn search(self, full: bool, mutant: bool) -> Report {
         match self {
@@ -117,7 +117,8 @@ pub(crate) fn bound(full: bool) -> String {
     let (tokens, waits) = size_of_tokens(full);
     format!(
         "{size} transactions, {size} approvals, {size} answers of the provider (two of each on loopback), one wait; then two codes, \
-         {tokens} refresh tokens, {waits} waits, two replicas; crashes before and after every write"
+         {tokens} refresh tokens, {waits} waits, two replicas; crashes before and after \
+         the writes of the callback and of the victim's token requests (none with remembered decisions)"
     )
 }
 
@@ -142,7 +143,7 @@ const fn without(guards: &'static [Guard], world: Bounded) -> Mutant {
     Mutant { guards, world }
 }
 
-/// One mutant a guard.
+/// Each guard in one mutant at least.
 pub(crate) const MUTANTS: &[Mutant] = &[
     without(&[Guard::ConsentPage], Bounded::SignIn(Place::Https)),
     without(&[Guard::OwnershipCookie, Guard::OwnPage], Bounded::SignIn(Place::Https)),

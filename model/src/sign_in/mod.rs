@@ -26,7 +26,7 @@ pub(crate) struct Bounds {
     pub(crate) answers: usize,
     /// Where deputy stands, and what is turned on.
     pub(crate) place: Place,
-    /// Whether a guard is missing: then only attacks are looked for.
+    /// Whether a guard is missing: then nobody asks whether a fresh sign-in can be finished.
     pub(crate) mutant: bool,
 }
 
@@ -139,7 +139,6 @@ pub(crate) struct SignIn {
     ended: BTreeSet<usize>,
     memories: BTreeSet<Remembered>,
     late: bool,
-    probing: bool,
 }
 
 /// One step. Transactions, approvals, answers and last pages are named by the order in which they came to be.
@@ -190,7 +189,6 @@ impl SignIn {
             ended: BTreeSet::new(),
             memories: BTreeSet::new(),
             late: false,
-            probing: false,
         }
     }
 

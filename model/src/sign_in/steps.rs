@@ -1,7 +1,5 @@
 //! What somebody could do, and what then happens.
 
-use deputy_protocol::hooks::{Guard, removed};
-
 use super::{Answer, Entry, Link, SignIn, Step};
 use crate::people::{App, Person};
 use crate::search::World;
@@ -151,14 +149,14 @@ impl World for SignIn {
 
     /// From everywhere, a fresh honest sign-in can be finished: nobody is locked out.
     fn judge(&self) -> Result<(), String> {
-        if self.bounds.mutant || self.probing {
+        if self.bounds.mutant {
             return Ok(());
         }
-        let mut world = Self { probing: true, ..self.clone() };
+        let mut world = self.clone();
         let (browser, link) = (Person::Victim, link(App::Honest));
         let (transaction, approval, answer) = (world.opened.len(), world.approved.len(), world.answers.len());
         world = world.take(&Step::Open { browser, link })?;
-        if world.approved.len() == approval && !removed(Guard::ConsentPage) {
+        if world.approved.len() == approval {
             world = world.take(&Step::Decide { browser, transaction, own_page: true })?;
         }
         world = world.take(&Step::SignIn { browser, approval, account: browser })?;

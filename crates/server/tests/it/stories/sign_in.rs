@@ -38,7 +38,7 @@ const fn redirect(app: App) -> &'static str {
     }
 }
 
-/// What came to be, in order. A step that was refused leaves an empty place, so that later ones keep their numbers.
+/// What came to be, in order, as the model counts. What was refused has no number.
 struct Player {
     world: World,
     honest: Client,
