@@ -81,8 +81,7 @@ fn code(client: &ClientId, params: &Params) {
 }
 
 fn refresh(client: &ClientId, params: &Params) {
-    let place =
-        Place { grant: grant().id, generation: Generation::default(), digest: RefreshToken::of_bytes(&[1; 32]).digest() };
+    let place = Place { grant: grant().id, generation: Generation::default(), digest: RefreshToken::of_bytes(&[1; 32]).digest() };
     let record = RefreshRecord { place, grant: grant() };
     let (rules, catalog) = deployment();
     let Ok(checked) = record.check(client, params, Policy { rules: &rules, catalog: &catalog }) else { return };
