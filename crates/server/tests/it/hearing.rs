@@ -185,11 +185,8 @@ async fn a_113_a_note_without_an_answer_is_a_lost_answer() {
     assert_eq!(asked(&world).0, 0);
 }
 
-#[tokio::test]
-async fn a_113_a_store_that_fails_after_the_providers_answer_gets_it_later() {
-    let world = Arc::new(World::new().await);
-    let (client, _, token) = world.signed_in().await;
-    world.clock.advance(OLD);
+/// The store does not take what the provider answered, until [`mended`].
+async fn answers_are_not_taken(world: &World) {
     let fault = if world.postgres().is_none() {
         "CREATE TRIGGER fault BEFORE UPDATE ON words WHEN NEW.asking IS NULL BEGIN SELECT RAISE(ABORT, 'fault'); END"
     } else {
@@ -197,17 +194,34 @@ async fn a_113_a_store_that_fails_after_the_providers_answer_gets_it_later() {
          CREATE TRIGGER fault BEFORE UPDATE ON words FOR EACH ROW WHEN (NEW.asking IS NULL) EXECUTE FUNCTION fault()"
     };
     world.sql(fault).await;
+}
+
+async fn mended(world: &World) {
+    world.sql(if world.postgres().is_none() { "DROP TRIGGER fault" } else { "DROP TRIGGER fault ON words" }).await;
+}
+
+/// Until the provider was asked so often.
+async fn asked_times(world: &World, times: usize) {
+    let asked = async {
+        while asked(world).0 < times {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asked).await.expect("the provider is asked");
+}
+
+#[tokio::test]
+async fn a_113_a_store_that_fails_after_the_providers_answer_gets_it_later() {
+    let world = Arc::new(World::new().await);
+    let (client, _, token) = world.signed_in().await;
+    world.clock.advance(OLD);
+    answers_are_not_taken(&world).await;
     let refresh = tokio::spawn({
         let (world, client, token) = (Arc::clone(&world), client.clone(), token.clone());
         async move { world.refresh(&client, &token).await }
     });
-    let answered = async {
-        while asked(&world).0 == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
-    world.sql(if world.postgres().is_none() { "DROP TRIGGER fault" } else { "DROP TRIGGER fault ON words" }).await;
+    asked_times(&world, 1).await;
+    mended(&world).await;
     let token = tokens(&refresh.await.unwrap()).1;
     world.clock.advance(OLD);
     assert_eq!(world.refresh(&client, &token).await.status, 200);
@@ -243,18 +257,13 @@ async fn a_client_that_goes_away_does_not_lose_the_answer() {
     let world = World::new().await;
     let (client, _, token) = world.signed_in().await;
     world.clock.advance(OLD);
-    // The request is given up while the provider is being asked.
-    let mut given_up = Box::pin(world.refresh(&client, &token));
-    let sent = async {
-        while asked(&world).0 == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
+    answers_are_not_taken(&world).await;
+    // The request is given up while the answer is on its way to the store.
     tokio::select! {
-        _ = &mut given_up => {}
-        () = sent => {}
+        answer = world.refresh(&client, &token) => panic!("{}", answer.text()),
+        () = asked_times(&world, 1) => {}
     }
-    drop(given_up);
+    mended(&world).await;
     let token = tokens(&world.refresh(&client, &token).await).1;
     world.clock.advance(OLD);
     assert_eq!(world.refresh(&client, &token).await.status, 200);
