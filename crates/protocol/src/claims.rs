@@ -314,6 +314,12 @@ impl VerifiedIdentity {
         self.email.as_deref().filter(|_| self.email_verified)
     }
 
+    /// Whether the provider said anything about an address, verified or not.
+    #[must_use]
+    pub fn says_email(&self) -> bool {
+        self.email.is_some()
+    }
+
     /// What the person is called.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

@@ -13,6 +13,7 @@ mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +25,7 @@ use deputy_protocol::secret::{ClientSecret, Nonce};
 use deputy_protocol::transaction::IdpRequest;
 use deputy_protocol::{Issuer, Reason, Timestamp};
 use jsonwebtoken::Algorithm;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock::Clock;
 use crate::config::IdpConfig;
@@ -116,7 +118,21 @@ pub struct Provider {
     fetch: FetchClient,
     directory: Directory,
     breaker: Breaker,
+    /// Sign-ins and renewals that are under way at the provider; neither starves the other.
+    exchanging: Semaphore,
+    renewing: Semaphore,
     display_host: String,
+}
+
+/// Most of each at once: strangers can bring us to send a code, and must neither use up our sockets nor the provider's patience with us.
+const UNDER_WAY: usize = 32;
+/// How long one waits for its turn.
+const TURN: Duration = Duration::from_secs(2);
+
+/// A turn at the provider.
+async fn turn(of: &Semaphore) -> Result<SemaphorePermit<'_>, IdpFailure> {
+    let turn = tokio::time::timeout(TURN, of.acquire()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| IdpFailure::outage("too many requests to the provider are under way"))
 }
 
 impl fmt::Debug for Provider {
@@ -132,7 +148,8 @@ impl Provider {
         let directory = Directory::new(config.idp.issuer.clone(), fetch.clone(), clock);
         let host = Endpoint::parse(config.idp.issuer.as_str()).ok().and_then(|issuer| issuer.url().host_str().map(str::to_owned));
         let display_host = host.unwrap_or_else(|| config.idp.issuer.to_string());
-        Self { config, fetch, directory, breaker: Breaker::default(), display_host }
+        let (exchanging, renewing) = (Semaphore::new(UNDER_WAY), Semaphore::new(UNDER_WAY));
+        Self { config, fetch, directory, breaker: Breaker::default(), exchanging, renewing, display_host }
     }
 
     /// Its issuer.
@@ -219,6 +236,7 @@ impl Provider {
     /// # Errors
     /// [`IdpFailure`]: the provider is away, or its answer does not hold.
     pub async fn redeem(&self, code: &str, verifier: &Verifier, nonce: &Nonce, now: Timestamp) -> Result<SignIn, IdpFailure> {
+        let _turn = turn(&self.exchanging).await?;
         let metadata = self.directory.metadata().await?;
         let form = [
             ("grant_type", "authorization_code"),

@@ -8,11 +8,12 @@ use deputy_fetch::{Answer, FetchError};
 use deputy_protocol::claims::{ExpectedRenewal, VerifiedIdentity, check_renewed_id_token, check_renewed_userinfo};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::{Reason, Timestamp};
+use http::StatusCode;
 
 use super::breaker::Turn;
 use super::metadata::{Metadata, status_failure};
 use super::tokens::{TokenAnswer, error_code, error_detail, passes_by_itself};
-use super::{IdpFailure, IdpTokens, Provider, unfit};
+use super::{IdpFailure, IdpTokens, Provider, turn, unfit};
 
 /// What came of asking again.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ impl Provider {
     pub async fn renew(&self, tokens: &IdpTokens, sub: &str, now: Timestamp) -> Renewal {
         let Some(refresh_token) = tokens.refresh_token() else {
             return Renewal::Unused(IdpFailure::refused(Reason::IdpError, "there is no refresh token to send"));
+        };
+        let _turn = match turn(&self.renewing).await {
+            Ok(turn) => turn,
+            Err(busy) => return Renewal::Unused(busy),
         };
         let _trial = match self.breaker.turn(now) {
             Turn::Send => None,
@@ -122,7 +127,10 @@ fn refusal(answer: &Answer) -> Option<Renewal> {
         return None;
     }
     let detail = code.map_or_else(|| status_failure("the token endpoint", status).detail, |code| error_detail(status, code));
+    // What stands in front of the provider says these when it lost the provider's answer: the token may have been used (I9).
+    let lost = code.is_none() && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
     Some(match code {
+        _ if lost => Renewal::Unknown(IdpFailure::outage(detail)),
         _ if passes_by_itself(status, code) => Renewal::Unused(IdpFailure::outage(detail)),
         // The last three are what Entra says when the person has to come in person; OIDC Core §3.1.2.6 defines them.
         Some("invalid_grant" | "interaction_required" | "login_required" | "consent_required") => {
@@ -140,7 +148,6 @@ fn refusal(answer: &Answer) -> Option<Renewal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::StatusCode;
 
     fn outcome(status: u16, body: &str) -> (&'static str, Option<Reason>) {
         let status = StatusCode::from_u16(status).expect("a status");
@@ -148,6 +155,7 @@ mod tests {
             None => ("granted", None),
             Some(Renewal::Ended(failure)) => ("ended", Some(failure.reason)),
             Some(Renewal::Unused(failure)) => ("unused", Some(failure.reason)),
+            Some(Renewal::Unknown(failure)) => ("unknown", Some(failure.reason)),
             Some(other) => panic!("{other:?}"),
         }
     }
@@ -156,6 +164,7 @@ mod tests {
     fn a_111_a_112_oc_11_only_the_provider_ends_a_grant() {
         let ended = ("ended", Some(Reason::IdpGrantEnded));
         let later = ("unused", Some(Reason::IdpUnavailable));
+        let lost = ("unknown", Some(Reason::IdpUnavailable));
         let ours = ("unused", Some(Reason::IdpRegistrationRefused));
         for (status, body, expected) in [
             (400, r#"{"error":"invalid_grant","error_description":"<b>"}"#, ended),
@@ -165,7 +174,9 @@ mod tests {
             (429, r#"{"error":"invalid_grant"}"#, later),
             (400, r#"{"error":"temporarily_unavailable"}"#, later),
             (500, r#"{"error":"server_error"}"#, later),
-            (502, "<html>", later),
+            (502, "<html>", lost),
+            (504, "", lost),
+            (502, r#"{"error":"temporarily_unavailable"}"#, later),
             (503, "", later),
             (401, r#"{"error":"invalid_client"}"#, ours),
             (400, r#"{"error":"unauthorized_client"}"#, ours),

@@ -196,13 +196,16 @@ async fn hear(connection: &mut Connection, step: &Heard) -> StoreResult<bool> {
         return Ok(false);
     }
     if let Some(person) = &step.person {
-        query("UPDATE grants SET email = coalesce($1, email), name = coalesce($2, name), groups = $3 WHERE id = $4")
-            .bind(&person.email)
-            .bind(&person.name)
-            .bind(json(&person.groups)?)
-            .bind(step.grant.as_str())
-            .execute(connection)
-            .await?;
+        query(
+            "UPDATE grants SET email = CASE WHEN $5 THEN $1 ELSE email END, name = coalesce($2, name), groups = $3 WHERE id = $4",
+        )
+        .bind(&person.email)
+        .bind(&person.name)
+        .bind(json(&person.groups)?)
+        .bind(step.grant.as_str())
+        .bind(person.says_email)
+        .execute(connection)
+        .await?;
     }
     Ok(true)
 }

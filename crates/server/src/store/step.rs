@@ -167,8 +167,10 @@ pub(crate) struct Heard {
 /// What a provider says about a person.
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
-    /// A verified e-mail address; without, the old one stays.
+    /// A verified e-mail address.
     pub(crate) email: Option<String>,
+    /// Whether it says anything about an address: one that is not verified any more does not count any more.
+    pub(crate) says_email: bool,
     /// The name; without, the old one stays.
     pub(crate) name: Option<String>,
     /// The groups.

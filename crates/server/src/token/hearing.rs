@@ -161,6 +161,7 @@ async fn tokens(gateway: &Shared, grant: &GrantId) -> Result<IdpTokens, Failure>
 fn person(identity: &VerifiedIdentity) -> Person {
     Person {
         email: identity.verified_email().map(str::to_owned),
+        says_email: identity.says_email(),
         name: identity.name().map(str::to_owned),
         groups: identity.groups().to_vec(),
     }

@@ -287,6 +287,19 @@ async fn r32_what_the_provider_says_today_is_what_the_rules_judge() {
 }
 
 #[tokio::test]
+async fn r32_an_address_that_is_not_verified_any_more_does_not_count() {
+    let world = World::with(|config| config.access = deputy_protocol::access::Rules::parse(&["domain:corp.test"]).unwrap());
+    let world = world.await;
+    let (client, _, token) = world.signed_in().await;
+    world.clock.advance(OLD);
+    world.idp.misbehave(says(json!({ "email": null })));
+    let token = tokens(&world.refresh(&client, &token).await).1;
+    world.clock.advance(OLD);
+    world.idp.misbehave(says(json!({ "email_verified": false })));
+    refused(&world.refresh(&client, &token).await, "invalid_grant");
+}
+
+#[tokio::test]
 async fn another_subject_ends_the_grant() {
     let world = World::new().await;
     let (client, access, token) = world.signed_in().await;

@@ -243,6 +243,28 @@ async fn a_132_silent_slow_and_huge_providers_end_at_a_limit() {
     }
 }
 
+/// Strangers can bring us to send a code to the provider; a provider that is slow must not hold all our sockets for it.
+#[tokio::test]
+async fn i10_so_many_sign_ins_are_under_way_at_the_provider_and_no_more() {
+    let scripted = Scripted::start().await;
+    scripted.reply("/token", Reply::Silent);
+    let clock = Arc::new(TestClock::new());
+    let provider = Arc::new(provider(config(&scripted.origin), &clock, Limits::default()));
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (provider, now) = (Arc::clone(&provider), clock.now());
+        crowd.spawn(async move {
+            let request = request(&provider);
+            provider.redeem("code", &request.verifier, &request.nonce, now).await.err().unwrap()
+        });
+    }
+    for _ in 0..68 {
+        let failure = crowd.join_next().await.unwrap().unwrap();
+        assert!(failure.outage && failure.detail.contains("too many"), "{}", failure.detail);
+    }
+    assert_eq!(scripted.requests("/token").len(), 32);
+}
+
 #[tokio::test]
 async fn a_132_a_crowd_waits_for_one_answer_not_for_one_each() {
     let scripted = Scripted::start().await;
