@@ -5,7 +5,7 @@ use deputy_protocol::claims::VerifiedIdentity;
 use deputy_protocol::consent::{Decision, LastDecision, Ticket, decide, decide_last};
 use deputy_protocol::hooks::{Guard, removed};
 use deputy_protocol::remember::{Asked, DirectEntry, Memory, Visit, recall};
-use deputy_protocol::transaction::{AwaitingIdp, Pending, SignedIn};
+use deputy_protocol::transaction::{AwaitingIdp, NewGrant, Pending, SignedIn};
 use deputy_protocol::web::{Origins, OwnPage};
 use deputy_protocol::{GrantId, Reason};
 
@@ -24,7 +24,7 @@ impl SignIn {
         Origins::new(self.origin(), &[])
     }
 
-    fn pending(&self, transaction: usize) -> Result<Pending, Reason> {
+    pub(super) fn pending(&self, transaction: usize) -> Result<Pending, Reason> {
         let opened = self.opened.get(transaction).ok_or(Reason::Internal)?;
         authorize(self.origin(), self.bounds.place, opened, transaction)
     }
@@ -195,7 +195,14 @@ impl SignIn {
         }
         let grant = signed_in.grant(own_browser, GrantId::new([0; 16]), self.now());
         self.end(transaction)?;
-        Ok(Some(Delivery { browser, approval: cookie, account, address: grant.redirect.uri().to_string(), last: false }))
+        Ok(Some(Delivery {
+            browser,
+            approval: cookie,
+            account,
+            address: grant.redirect.uri().to_string(),
+            of: of(&grant),
+            last: false,
+        }))
     }
 
     /// The store's one conditional write.
@@ -216,7 +223,7 @@ impl SignIn {
         self.end(transaction)?;
         let address = grant.redirect.uri().to_string();
         let last = own_page && shown.browser == browser;
-        Ok(Delivery { browser, approval: shown.approval, account: shown.account, address, last })
+        Ok(Delivery { browser, approval: shown.approval, account: shown.account, address, of: of(&grant), last })
     }
 
     /// What the form of a last page carries, sealed: the transaction as it was when its person signed in.
@@ -228,4 +235,10 @@ impl SignIn {
         let who = then.exchange(approval, 0)?;
         then.signed_in(then.awaiting(approval)?, approval, who)
     }
+}
+
+/// What a code is for.
+fn of(grant: &NewGrant) -> [String; 4] {
+    let NewGrant { client, resource, scopes, challenge, .. } = grant;
+    [client.to_string(), resource.to_string(), scopes.to_string(), challenge.as_str().to_owned()]
 }

@@ -1,5 +1,6 @@
 //! The safety property (I1), and that an honest sign-in can always be finished.
 
+use super::things::CHALLENGE;
 use super::{Approved, By, Delivery, Entry, Opened, SignIn, Step};
 use crate::people::{App, Person};
 
@@ -24,6 +25,12 @@ impl SignIn {
         }
         if delivery.address != opened.link.app.redirect() {
             return broken("a code left to an address that its client never registered");
+        }
+        let shown =
+            self.pending(approved.transaction).map_err(|reason| format!("a request that cannot be: {}", reason.code()))?;
+        let shown = [shown.client().to_string(), shown.resource().to_string(), shown.scopes().to_string(), CHALLENGE.to_owned()];
+        if delivery.of != shown {
+            return broken("a code left for another client, resource, scopes or challenge than the page showed");
         }
         if before.ended.contains(&approved.transaction) {
             return broken("one transaction ended in two codes");

@@ -171,6 +171,8 @@ struct Delivery {
     approval: usize,
     account: Person,
     address: String,
+    /// What the code is for: client, resource, scopes and the client's challenge.
+    of: [String; 4],
     /// Whether the person approved on the last page, in this browser.
     last: bool,
 }

@@ -71,7 +71,9 @@ impl SignIn {
                 }
             }
             for (approval, approved) in self.approved.iter().enumerate() {
-                if given.browser == Person::Attacker && approved.browser == Person::Attacker {
+                // An answer of the victim's to a request of his own is left out: see SECURITY.md on the address of the refusing page.
+                let hers = browser == Person::Attacker && given.browser == Person::Victim && given.approval != approval;
+                if approved.browser == Person::Attacker && (given.browser == Person::Attacker || hers) {
                     steps.push(Step::Callback { browser, approval, answer });
                 }
             }

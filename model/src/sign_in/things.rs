@@ -18,7 +18,7 @@ use crate::people::{App, Person};
 
 const IDP: &str = "https://idp.test";
 const OUR_ID: &str = "deputy";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub(super) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const START: u64 = 1000;
 /// How long the one wait of the model is: longer than a transaction may take.
 const WAIT: u64 = 700;
