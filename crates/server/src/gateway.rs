@@ -138,13 +138,14 @@ impl Gateway {
         self.0.forget().await;
     }
 
-    /// Learns of what other processes revoked, now instead of within the second.
+    /// Learns of what other processes revoked and which keys they made, now instead of within the second.
     ///
     /// # Errors
     /// When the store cannot be read.
     #[cfg(feature = "test-hooks")]
-    pub async fn catch_up(&self) -> Result<(), StoreError> {
-        self.0.revoked.catch_up(self.0.store.as_ref(), 0).await.map(drop)
+    pub async fn catch_up(&self) -> Result<(), Failure> {
+        self.0.revoked.catch_up(self.0.store.as_ref(), 0).await?;
+        self.0.keyring.follow(self.0.store.as_ref(), &self.0.seal, self.0.clock.now()).await
     }
 
     /// Signs what only a faulty gateway would say, for tests of those who check it.

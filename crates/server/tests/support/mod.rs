@@ -258,11 +258,17 @@ impl World {
         http::send(::http::Method::POST, &format!("http://127.0.0.1:{}/mcp", self.origin_port), &headers, ping).await
     }
 
+    /// Gives every gateway of this deployment the time to read the store. One that is away has nothing new to say.
+    pub async fn catch_up(&self) {
+        for gateway in self.others.iter().chain([&self.gateway]) {
+            let _ = gateway.catch_up().await;
+        }
+    }
+
     /// Calls the protected resource. Where there are several gateways, after each of them had the time to learn of revocations.
     pub async fn call(&self, token: &str) -> Answer {
-        for gateway in self.others.iter().chain((!self.others.is_empty()).then_some(&self.gateway)) {
-            // A store that is away has nothing new to say.
-            let _ = gateway.catch_up().await;
+        if !self.others.is_empty() {
+            self.catch_up().await;
         }
         let authorization = format!("Bearer {token}");
         let headers = [
