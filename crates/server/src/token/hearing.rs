@@ -15,9 +15,8 @@ use tokio::time::{Instant, sleep};
 use crate::error::Failure;
 use crate::gateway::Shared;
 use crate::idp::{IdpFailure, IdpTokens, Renewal};
-use crate::revoke;
 use crate::seal::Purpose;
-use crate::store::{Ask, AttemptId, Heard, HeldGrant, Person, Step};
+use crate::store::{Ask, AttemptId, Heard, HeldGrant, Person, Revoke, Step};
 
 /// How long a refresh waits for somebody else's question to be answered. A question takes ten seconds at most.
 const WAIT: Duration = Duration::from_secs(12);
@@ -116,7 +115,9 @@ async fn conclude(gateway: &Shared, question: Question, old: IdpTokens, renewal:
         }
         Renewal::Ended(why) => {
             tracing::info!(target: "deputy::event", event = "idp_ended", %grant, reason = why.reason.code());
-            revoke::end(gateway, grant, why.reason).await?;
+            // At once here, whatever becomes of the store: a word that ended a grant must not be lost as an answer can be.
+            gateway.revoked.add(grant.clone());
+            offer(gateway, Step::Revoke(Revoke { grant, why: why.reason, now })).await?;
             Err(why.into())
         }
     }
@@ -136,11 +137,16 @@ async fn give_up(gateway: &Shared, held: &HeldGrant) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Offers an answer to the store until it takes it: it is in no other place.
+/// Writes an answer: it is in no other place.
 async fn write(gateway: &Shared, heard: Heard) -> Result<(), Failure> {
+    offer(gateway, Step::Hear(Box::new(heard))).await
+}
+
+/// Offers a step to the store until it takes it, or for a minute.
+async fn offer(gateway: &Shared, step: Step) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
-        match gateway.store.take(Step::Hear(Box::new(heard.clone()))).await {
+        match gateway.store.take(step.clone()).await {
             Ok(_) => return Ok(()),
             Err(error) if began.elapsed() > KEEP => return Err(error.into()),
             Err(error) => {

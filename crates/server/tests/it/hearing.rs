@@ -229,6 +229,34 @@ async fn a_113_a_store_that_fails_after_the_providers_answer_gets_it_later() {
 }
 
 #[tokio::test]
+async fn a_111_a_116_a_store_that_fails_after_the_providers_no_hears_it_later() {
+    let world = Arc::new(World::new().await);
+    let (client, access, token) = world.signed_in().await;
+    world.clock.advance(OLD);
+    world.idp.disable("alice");
+    let postgres = world.postgres().is_some();
+    world
+        .sql(if postgres {
+            "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fault'; END $$; \
+             CREATE TRIGGER fault BEFORE INSERT ON revocations FOR EACH ROW EXECUTE FUNCTION fault()"
+        } else {
+            "CREATE TRIGGER fault BEFORE INSERT ON revocations BEGIN SELECT RAISE(ABORT, 'fault'); END"
+        })
+        .await;
+    let refresh = tokio::spawn({
+        let (world, client, token) = (Arc::clone(&world), client.clone(), token.clone());
+        async move { world.refresh(&client, &token).await }
+    });
+    asked_times(&world, 1).await;
+    world.sql(if postgres { "DROP TRIGGER fault ON revocations" } else { "DROP TRIGGER fault" }).await;
+    refused(&refresh.await.unwrap(), "invalid_grant");
+    assert_eq!(world.call(&access).await.status, 401);
+    world.clock.advance(100);
+    refused(&world.refresh(&client, &token).await, "invalid_grant");
+    assert_eq!(asked(&world), (1, 1));
+}
+
+#[tokio::test]
 async fn i9_many_refreshes_over_three_gateways_ask_the_provider_once() {
     let world = Arc::new(World::new().await);
     let others = [Arc::new(world.again().await), Arc::new(world.again().await)];
