@@ -20,6 +20,7 @@ mod idp;
 mod keys;
 mod register;
 mod resource;
+mod revocation;
 mod secrets;
 mod store;
 mod stories;

@@ -8,6 +8,7 @@ pub mod log;
 pub mod postgres;
 pub mod replicas;
 pub mod scripted;
+pub mod streams;
 
 use std::path::PathBuf;
 use std::sync::Arc;
