@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 const ABOUT: &str = "Sign-in for any MCP server that cannot be turned into a confused deputy";
 
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// List or rotate the keys that sign access tokens, while gateways run
     Keys(KeysArgs),
+    /// List who signed in with which client, or end it, while gateways run
+    Grants(GrantsArgs),
     /// Bring the tables of a PostgreSQL database up to date (SQLite's are at each start)
     Migrate(ConfigOptions),
     /// Read the configuration and say what it means
@@ -83,6 +85,52 @@ pub(crate) enum KeysCommand {
     List(ConfigOptions),
     /// Make a new key: it is published at once and signs two minutes later; what the old one signed stays valid until it ends
     Rotate(ConfigOptions),
+}
+
+/// What to do with grants.
+#[derive(Args, Debug)]
+pub(crate) struct GrantsArgs {
+    #[command(subcommand)]
+    pub(crate) command: GrantsCommand,
+}
+
+/// What to do with grants.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantsCommand {
+    /// Show the grants that are alive, oldest first: who, with which client, at which server, since when and until when
+    List(GrantsListArgs),
+    /// End grants with all their tokens; every gateway follows within 2 seconds
+    Revoke(GrantsRevokeArgs),
+}
+
+/// Which grants are shown, and how.
+#[derive(Args, Debug)]
+pub(crate) struct GrantsListArgs {
+    /// One JSON object a line, with everything that names person and client
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only of people whose address, name or subject contains this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) person: Option<String>,
+    /// Only of clients whose name contains this, or whose id it is
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) client: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: ConfigOptions,
+}
+
+/// Which grants end.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").required(true))]
+pub(crate) struct GrantsRevokeArgs {
+    /// Ids of grants, as `deputy grants list` shows them
+    #[arg(value_name = "ID", group = "which")]
+    pub(crate) ids: Vec<String>,
+    /// All grants of one person: a whole e-mail address or subject
+    #[arg(long, value_name = "WHO", group = "which")]
+    pub(crate) person: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: ConfigOptions,
 }
 
 /// Where the configuration lies.
@@ -135,6 +183,9 @@ mod tests {
         command.clone().debug_assert();
         assert!(command.render_long_help().to_string().contains("deputy demo"));
         let serve = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        assert!(Cli::try_parse_from(["deputy", "grants", "revoke"]).is_err());
+        assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "g_1", "--person", "a@corp.test"]).is_err());
+        assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "g_1", "g_2"]).is_ok());
         assert!(serve.contains("[[server]]") && serve.contains("DEPUTY_PUBLIC_URL"), "{serve}");
     }
 }

@@ -45,7 +45,7 @@ fn words(usage: KeyUse) -> String {
 }
 
 /// A time as RFC 3339 writes it, in UTC.
-fn moment(time: Timestamp) -> String {
+pub(crate) fn moment(time: Timestamp) -> String {
     let seconds = i64::try_from(time.seconds()).unwrap_or(i64::MAX);
     let moment = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|moment| moment.format(&Rfc3339).ok());
     moment.unwrap_or_else(|| format!("second {seconds}"))

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod explain;
+mod grants;
 mod keys;
 mod logging;
 mod output;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigOptions, DemoArgs, KeysArgs, KeysCommand};
+use cli::{Cli, Command, ConfigOptions, DemoArgs, GrantsArgs, GrantsCommand, KeysArgs, KeysCommand};
 use config::{ConfigError, Settings};
 
 /// What ended the program, with its exit code; 2 is clap's.
@@ -57,6 +58,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
                 KeysCommand::Rotate(options) => block_on(keys::rotate(&settings(&options)?))?,
             };
             output::result(&said);
+            Ok(())
+        }
+        Command::Grants(GrantsArgs { command: GrantsCommand::List(args) }) => {
+            let settings = settings(&args.options)?;
+            block_on(async move { grants::list(&settings, &args).await })
+        }
+        Command::Grants(GrantsArgs { command: GrantsCommand::Revoke(args) }) => {
+            let settings = settings(&args.options)?;
+            output::result(&block_on(async move { grants::revoke(&settings, &args).await })?);
             Ok(())
         }
         Command::Migrate(options) => {

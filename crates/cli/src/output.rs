@@ -7,6 +7,12 @@ pub(crate) fn result(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
+/// Prints one line of a long result. Whether somebody still reads.
+#[must_use]
+pub(crate) fn line(text: &str) -> bool {
+    writeln!(io::stdout().lock(), "{text}").is_ok()
+}
+
 /// Tells the operator something.
 pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -234,6 +234,7 @@ reasons! {
     AccessEnded, "access_ended", InvalidGrant, "This account may no longer use this server. Ask its operator for access.";
     GrantRevoked, "grant_revoked", InvalidGrant, "Access was revoked. Sign in again.";
     RevokedByClient, "revoked_by_client", InvalidGrant, "The client gave up its access.";
+    RevokedByOperator, "revoked_by_operator", InvalidGrant, "The operator of this server ended the access. Sign in again.";
 
     // The protected resource
     TokenMissing, "token_missing", InvalidRequest, "No access token was sent.";

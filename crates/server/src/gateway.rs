@@ -248,7 +248,7 @@ fn backend_uri(server: &ServerConfig) -> Result<http::Uri, StartError> {
         .map_err(|_| StartError::Config(format!("the backend of {} is not an http(s) URL: {}", server.path, server.url)))
 }
 
-async fn open_store(config: &StoreConfig, data_dir: &Path) -> Result<Arc<dyn Store>, StartError> {
+pub(crate) async fn open_store(config: &StoreConfig, data_dir: &Path) -> Result<Arc<dyn Store>, StartError> {
     let failed = |error: StoreError| StartError::Failed(error.into());
     match config {
         StoreConfig::Sqlite => {

@@ -97,6 +97,17 @@ impl HeldGrant {
     }
 }
 
+/// A grant that is alive.
+#[derive(Clone, Debug)]
+pub struct LivingGrant {
+    /// The grant.
+    pub grant: Grant,
+    /// When its refresh token was last used, if one was.
+    pub refreshed_at: Option<Timestamp>,
+    /// When it ends if nobody uses it.
+    pub until: Timestamp,
+}
+
 /// A signing key at rest.
 #[derive(Clone, Debug)]
 pub(crate) struct SealedKey {
@@ -146,6 +157,9 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
 
     /// Some grants whose refresh tokens have all ended by `now`, though they themselves have not.
     async fn idle_grants(&self, now: Timestamp) -> StoreResult<Vec<GrantId>>;
+
+    /// Some grants that are alive `now`, oldest first, after this one. The last page is empty.
+    async fn living_grants(&self, after: Option<&LivingGrant>, now: Timestamp) -> StoreResult<Vec<LivingGrant>>;
 
     /// When somebody last signed in.
     async fn newest_sign_in(&self) -> StoreResult<Option<Timestamp>>;

@@ -14,7 +14,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, SqlSafeStr as _, query_scalar};
 
-use super::{HeldCode, HeldGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
+use super::{HeldCode, HeldGrant, LivingGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
 
 /// What `statements` is compiled for here.
 type Db = sqlx::Postgres;
@@ -139,6 +139,10 @@ impl Store for Postgres {
 
     async fn idle_grants(&self, now: Timestamp) -> StoreResult<Vec<GrantId>> {
         in_time(async { statements::idle_grants(&mut *self.read().await?, now).await }).await
+    }
+
+    async fn living_grants(&self, after: Option<&LivingGrant>, now: Timestamp) -> StoreResult<Vec<LivingGrant>> {
+        in_time(async { statements::living_grants(&mut *self.read().await?, after, now).await }).await
     }
 
     async fn newest_sign_in(&self) -> StoreResult<Option<Timestamp>> {

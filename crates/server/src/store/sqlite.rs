@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{Connection as _, SqlSafeStr as _, query};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{HeldCode, HeldGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
+use super::{HeldCode, HeldGrant, LivingGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
 
 /// What `statements` is compiled for here.
 type Db = sqlx::Sqlite;
@@ -207,6 +207,10 @@ impl Store for Sqlite {
 
     async fn idle_grants(&self, now: Timestamp) -> StoreResult<Vec<GrantId>> {
         statements::idle_grants(&mut *self.read().await?, now).await
+    }
+
+    async fn living_grants(&self, after: Option<&LivingGrant>, now: Timestamp) -> StoreResult<Vec<LivingGrant>> {
+        statements::living_grants(&mut *self.read().await?, after, now).await
     }
 
     async fn newest_sign_in(&self) -> StoreResult<Option<Timestamp>> {

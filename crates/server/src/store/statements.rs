@@ -17,6 +17,12 @@ use crate::store::{
     Sweep, UseCode,
 };
 
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+#[path = "listing.rs"]
+mod listing;
+
+pub(super) use listing::living_grants;
+
 type Connection = <Db as Database>::Connection;
 type Row = <Db as Database>::Row;
 

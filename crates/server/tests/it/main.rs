@@ -15,6 +15,7 @@ mod callback;
 mod consent;
 mod discovery;
 mod finish;
+mod grants;
 mod hearing;
 mod idp;
 mod keys;

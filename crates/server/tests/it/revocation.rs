@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use deputy_protocol::GrantId;
+use deputy_server::Ended;
+use deputy_server::clock::Clock as _;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
+use crate::support::http::{claims, client, post_form};
 use crate::support::streams::{SILENT, Streams};
-use crate::support::{Client, HONEST, World, http::client, http::post_form};
+use crate::support::{Client, HONEST, World};
 
 /// Three gateways of one deployment before one MCP server.
 struct Deployment {
@@ -143,6 +147,16 @@ async fn a_109_r32_what_its_client_gives_up_ends_at_every_replica() {
     ends_everywhere(async |world, signed_in| {
         let form = [("client_id", signed_in.client.id.as_str()), ("token", signed_in.refresh.as_str())];
         assert_eq!(post_form(&world.at("/revoke"), &form).await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_109_r32_what_the_operator_ends_ends_at_every_replica() {
+    ends_everywhere(async |world, signed_in| {
+        let claims = claims(&signed_in.access);
+        let grant = GrantId::from_stored(claims["grant"].as_str().unwrap().to_owned());
+        assert_eq!(world.grants().await.end(&grant, world.clock.now()).await.unwrap(), Ended::Now);
     })
     .await;
 }

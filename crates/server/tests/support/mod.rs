@@ -20,7 +20,7 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
-use deputy_server::{Config, Gateway, IdpConfig, RotateError, ServerConfig, SigningKey, StartError, StoreConfig};
+use deputy_server::{Config, Gateway, Grants, IdpConfig, RotateError, ServerConfig, SigningKey, StartError, StoreConfig};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
@@ -149,6 +149,11 @@ impl World {
             config.public_url = origin;
         });
         again.await
+    }
+
+    /// What `deputy grants` works with.
+    pub async fn grants(&self) -> Grants {
+        Grants::open(&self.store, &self.data_dir).await.expect("a store")
     }
 
     /// What `deputy keys rotate` does.

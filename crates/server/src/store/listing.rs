@@ -1,0 +1,42 @@
+//! Reading the grants that are alive, a page at a time. Compiled once for each database, as a child of `statements`.
+
+use deputy_protocol::Timestamp;
+use deputy_protocol::family::Replaced;
+use sqlx::{Row as _, query};
+
+use super::{Connection, Row, maybe_time, read_grant};
+use crate::store::rows::{parsed, seconds};
+use crate::store::{LivingGrant, StoreResult};
+
+/// Most grants of one page.
+const PAGE: i64 = 500;
+
+/// The grants that are alive `now`, oldest first, after this one. The next page begins after the last of this; the last page is empty.
+pub(in crate::store) async fn living_grants(
+    connection: &mut Connection,
+    after: Option<&LivingGrant>,
+    now: Timestamp,
+) -> StoreResult<Vec<LivingGrant>> {
+    let (granted_at, id) = after.map_or((-1, ""), |after| (seconds(after.grant.granted_at), after.grant.id.as_str()));
+    let rows = query(
+        "SELECT g.*, l.ends_at AS line_ends_at, l.recent FROM grants g LEFT JOIN lines l ON l.grant_id = g.id \
+         WHERE g.revoked_at IS NULL AND g.ends_at > $1 AND (l.ends_at IS NULL OR l.ends_at > $1) \
+         AND (g.granted_at, g.id) > ($2, $3) ORDER BY g.granted_at, g.id LIMIT $4",
+    )
+    .bind(seconds(now))
+    .bind(granted_at)
+    .bind(id)
+    .bind(PAGE);
+    rows.fetch_all(connection).await?.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> StoreResult<LivingGrant> {
+    let grant = read_grant(row)?;
+    let recent: Option<String> = row.try_get("recent")?;
+    let recent: Vec<Replaced> = match recent {
+        Some(text) => parsed("recent", &text, |text| serde_json::from_str(text))?,
+        None => Vec::new(),
+    };
+    let until = maybe_time(row, "line_ends_at")?.map_or(grant.ends_at, |line| line.min(grant.ends_at));
+    Ok(LivingGrant { grant, refreshed_at: recent.first().map(|newest| newest.at), until })
+}
