@@ -19,6 +19,7 @@ mod grants;
 mod hearing;
 mod idp;
 mod keys;
+mod lost_database;
 mod register;
 mod resource;
 mod revocation;

@@ -24,6 +24,7 @@ use deputy_server::{Config, Gateway, Grants, IdpConfig, RotateError, ServerConfi
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use backend::Backend;
 use clock::TestClock;
@@ -48,6 +49,9 @@ pub struct World {
     pub data: TempDir,
     store: StoreConfig,
     data_dir: PathBuf,
+    /// Kept open, so that no other test gets the port between a stop and a start.
+    door: std::net::TcpListener,
+    serving: JoinHandle<std::io::Result<()>>,
 }
 
 /// A registered client.
@@ -74,11 +78,22 @@ impl World {
     }
 
     pub async fn with_idp(idp: Arc<Idp>, clock: Arc<TestClock>, edit: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
+        let door = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        door.set_nonblocking(true).expect("set");
+        Self::behind(door, tempfile::tempdir().expect("a directory"), idp, clock, edit).await
+    }
+
+    async fn behind(
+        door: std::net::TcpListener,
+        data: TempDir,
+        idp: Arc<Idp>,
+        clock: Arc<TestClock>,
+        edit: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
         let (backend, backend_url) = Backend::start().await;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let listener = tokio::net::TcpListener::from_std(door.try_clone().expect("a second handle")).expect("a listener");
         let origin_port = listener.local_addr().expect("an address").port();
         let origin = format!("http://localhost:{origin_port}");
-        let data = tempfile::tempdir().expect("a directory");
         let mut config = Config {
             store: replicas::store().await,
             public_url: Issuer::parse(&origin).expect("an issuer"),
@@ -105,10 +120,10 @@ impl World {
         edit(&mut config);
         let (store, data_dir) = (config.store.clone(), config.data_dir.clone());
         let gateways = replicas::start(config, &clock).await?;
-        tokio::spawn(deputy_server::serve(listener, replicas::in_turn(&gateways), std::future::pending()));
+        let serving = tokio::spawn(deputy_server::serve(listener, replicas::in_turn(&gateways), std::future::pending()));
         let mut others = gateways;
         let gateway = others.remove(0);
-        Ok(Self { origin, origin_port, gateway, others, idp, backend, clock, data, store, data_dir })
+        Ok(Self { origin, origin_port, gateway, others, idp, backend, clock, data, store, data_dir, door, serving })
     }
 
     /// The URL of the database, when it is PostgreSQL.
@@ -117,6 +132,19 @@ impl World {
             StoreConfig::Sqlite => None,
             StoreConfig::Postgres(url) => Some(url.expose()),
         }
+    }
+
+    /// Stops, loses its database, and starts with the keys that it has: at the same address, for the same provider.
+    pub async fn without_database(self) -> Self {
+        self.serving.abort();
+        let _ = self.serving.await;
+        drop((self.gateway, self.others));
+        for name in ["deputy.sqlite", "deputy.sqlite-wal", "deputy.sqlite-shm"] {
+            let _ = std::fs::remove_file(self.data_dir.join(name));
+        }
+        let store = replicas::store().await;
+        let started = Self::behind(self.door, self.data, self.idp, self.clock, |config| config.store = store).await;
+        started.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Does something to the database behind everybody's back.
