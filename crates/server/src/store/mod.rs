@@ -4,6 +4,7 @@
 //! use means is judged by [`deputy_protocol::family`]; [`once`] joins both. Tokens and codes are never stored, only their digests; what
 //! must be read back is sealed.
 
+mod migrations;
 pub(crate) mod once;
 mod postgres;
 mod rows;

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use deputy_protocol::Timestamp;
 use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::secret::{AuthorizationCode, ClientSecret, Digest};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, SqlSafeStr as _, query_scalar};
+use sqlx::{Connection as _, query_as};
 
+use super::migrations::{Migrations, changed, explained, migrator};
 use super::{HeldCode, HeldGrant, LivingGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
 
 /// What `statements` is compiled for here.
@@ -31,8 +31,8 @@ const CONNECTIONS: u32 = 20;
 const FRESH: Duration = Duration::from_secs(1);
 /// PostgreSQL's error code for a table that there is not.
 const NO_SUCH_TABLE: &str = "42P01";
-/// The last migration that this version needs.
-const LATEST: i64 = 1;
+/// What the tables are made by.
+const MIGRATIONS: Migrations = &[("state", include_str!("../../migrations/postgres/0001_state.sql"))];
 
 /// One PostgreSQL database.
 #[derive(Debug)]
@@ -44,14 +44,20 @@ impl Postgres {
     /// Connects, and refuses a database whose tables are not up to date: see [`Postgres::migrate`].
     pub(crate) async fn open(url: &ClientSecret) -> StoreResult<Self> {
         let store = Self::connect(url).await?;
-        let applied = query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(&store.pool).await;
-        let applied: Option<i64> = match applied {
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_TABLE) => None,
-            applied => applied?,
-        };
+        let applied: Vec<(i64, Vec<u8>)> =
+            match query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success").fetch_all(&store.pool).await {
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_TABLE) => Vec::new(),
+                applied => applied?,
+            };
         // A later version may have added to the tables: it takes nothing away that this one needs.
-        if applied < Some(LATEST) {
-            return Err(StoreError::new("the tables are not up to date; run `deputy migrate` with this configuration"));
+        for ours in migrator(MIGRATIONS).iter() {
+            match applied.iter().find(|(version, _)| *version == ours.version) {
+                Some((_, checksum)) if *checksum == *ours.checksum => {}
+                Some(_) => return Err(changed(ours.version)),
+                None => {
+                    return Err(StoreError::new("the tables are not up to date; run `deputy migrate` with this configuration"));
+                }
+            }
         }
         Ok(store)
     }
@@ -59,7 +65,7 @@ impl Postgres {
     /// Brings the tables up to date. An advisory lock lets one replica do it while the others wait.
     pub(crate) async fn migrate(url: &ClientSecret) -> StoreResult<()> {
         let store = Self::connect(url).await?;
-        let migrated = migrator().run(&store.pool).await.map_err(StoreError::new);
+        let migrated = migrator(MIGRATIONS).run(&store.pool).await.map_err(explained);
         store.pool.close().await;
         migrated
     }
@@ -86,11 +92,6 @@ impl Postgres {
     async fn read(&self) -> StoreResult<PoolConnection<Db>> {
         Ok(self.pool.acquire().await?)
     }
-}
-
-fn migrator() -> Migrator {
-    let state = include_str!("../../migrations/postgres/0001_state.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(LATEST, "state".into(), MigrationType::Simple, state, false)])
 }
 
 /// Gives a statement up that takes too long: its connection is closed with it, and its outcome is unknown.

@@ -11,12 +11,13 @@ use async_trait::async_trait;
 use deputy_protocol::Timestamp;
 use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::secret::{AuthorizationCode, Digest};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, SqlSafeStr as _, query};
+use sqlx::{Connection as _, query};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+use super::migrations::{Migrations, explained, migrator};
 use super::{HeldCode, HeldGrant, LivingGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
 
 /// What `statements` is compiled for here.
@@ -26,8 +27,13 @@ type Db = sqlx::Sqlite;
 #[path = "statements.rs"]
 mod statements;
 
+/// What the tables are made by.
+const MIGRATIONS: Migrations = &[("state", include_str!("../../migrations/sqlite/0001_state.sql"))];
 /// How long a request waits for the disk before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// SQLite's error code for a file that another connection has locked, and how soon to look again.
+const BUSY: &str = "5";
+const AGAIN: Duration = Duration::from_millis(20);
 /// Most steps that wait, and most that share one transaction.
 const QUEUE: usize = 1024;
 const BATCH: usize = 256;
@@ -58,8 +64,8 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE);
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        migrator().run(&mut connection).await.map_err(StoreError::new)?;
+        let mut connection = connect(&options).await?;
+        migrate(&mut connection).await?;
         let (queue, waiting) = mpsc::channel(QUEUE);
         tokio::spawn(Writer { options: options.clone(), connection: Some(connection) }.run(waiting));
         let readers = SqlitePoolOptions::new()
@@ -76,9 +82,24 @@ impl Sqlite {
     }
 }
 
-fn migrator() -> Migrator {
-    let state = include_str!("../../migrations/sqlite/0001_state.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "state".into(), MigrationType::Simple, state, false)])
+/// The first connection. Only one of several can make a new file a WAL, and SQLite lets the others not wait but fail.
+async fn connect(options: &SqliteConnectOptions) -> StoreResult<SqliteConnection> {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match SqliteConnection::connect_with(options).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(BUSY) && Instant::now() < patience => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            connection => return Ok(connection?),
+        }
+    }
+}
+
+/// Brings the tables up to date. Several that start at once wait for the first.
+async fn migrate(connection: &mut SqliteConnection) -> StoreResult<()> {
+    let mut alone = connection.begin_with("BEGIN IMMEDIATE").await?;
+    migrator(MIGRATIONS).run(&mut *alone).await.map_err(explained)?;
+    Ok(alone.commit().await?)
 }
 
 /// The one who writes. A connection on which anything failed is closed: SQLite may have ended its transaction by itself (a full disk), and

@@ -13,15 +13,23 @@ use sqlx::{Database, Row as _, query, query_scalar};
 use super::Db;
 use crate::store::rows::{damaged, digest, from_json, parsed, seconds, time};
 use crate::store::{
-    Ask, AttemptId, Completed, Heard, HeldCode, HeldGrant, ReplaceLine, Revocation, Revoke, Rows, SealedKey, Step, StoreResult,
-    Sweep, UseCode,
+    Ask, AttemptId, Completed, Heard, HeldCode, HeldGrant, ReplaceLine, Revocation, Revoke, SealedKey, Step, StoreResult, Sweep,
+    UseCode,
 };
+
+/// The columns that [`read_grant`] reads, and when it was revoked. By name: see `migrations`.
+macro_rules! grant_columns {
+    () => {
+        "g.id, g.subject, g.idp, g.idp_subject, g.email, g.name, g.groups, g.client, g.client_name, g.resource, g.scopes, g.granted_at, \
+         g.ends_at, g.revoked_at"
+    };
+}
 
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 #[path = "listing.rs"]
 mod listing;
 
-pub(super) use listing::living_grants;
+pub(super) use listing::{count, idle_grants, living_grants, newest_sign_in};
 
 type Connection = <Db as Database>::Connection;
 type Row = <Db as Database>::Row;
@@ -279,10 +287,12 @@ pub(super) async fn is_complete(connection: &mut Connection, transaction: &Trans
 }
 
 pub(super) async fn code(connection: &mut Connection, code: &Digest<AuthorizationCode>) -> StoreResult<Option<HeldCode>> {
-    let row = query(
-        "SELECT g.*, w.renewable, w.heard_at, w.asking_since, c.redirect_uri, c.challenge, c.refresh, c.used_at, \
-         c.ends_at AS code_ends_at FROM codes c JOIN grants g ON g.id = c.grant_id JOIN words w ON w.grant_id = g.id WHERE c.digest = $1",
-    )
+    let row = query(concat!(
+        "SELECT ",
+        grant_columns!(),
+        ", w.renewable, w.heard_at, w.asking_since, c.redirect_uri, c.challenge, c.refresh, c.used_at, c.ends_at AS code_ends_at \
+         FROM codes c JOIN grants g ON g.id = c.grant_id JOIN words w ON w.grant_id = g.id WHERE c.digest = $1",
+    ))
     .bind(code.as_bytes().as_slice())
     .fetch_optional(connection)
     .await?;
@@ -305,10 +315,12 @@ pub(super) async fn code(connection: &mut Connection, code: &Digest<Authorizatio
 }
 
 pub(super) async fn grant(connection: &mut Connection, grant: &GrantId) -> StoreResult<Option<HeldGrant>> {
-    let row = query(
-        "SELECT g.*, w.renewable, w.heard_at, w.asking, w.asking_since, l.generation, l.living, l.ends_at AS line_ends_at, l.recent \
+    let row = query(concat!(
+        "SELECT ",
+        grant_columns!(),
+        ", w.renewable, w.heard_at, w.asking, w.asking_since, l.generation, l.living, l.ends_at AS line_ends_at, l.recent \
          FROM grants g JOIN words w ON w.grant_id = g.id LEFT JOIN lines l ON l.grant_id = g.id WHERE g.id = $1",
-    )
+    ))
     .bind(grant.as_str())
     .fetch_optional(connection)
     .await?;
@@ -380,30 +392,4 @@ pub(super) async fn signing_keys(connection: &mut Connection) -> StoreResult<Vec
         Ok(SealedKey { kid: row.try_get("kid")?, sealed: row.try_get("sealed")?, created_at: time(row.try_get("created_at")?) })
     };
     rows.fetch_all(connection).await?.iter().map(read).collect()
-}
-
-pub(super) async fn idle_grants(connection: &mut Connection, now: Timestamp) -> StoreResult<Vec<GrantId>> {
-    let ids = query_scalar("SELECT grant_id FROM lines WHERE ends_at <= $1 LIMIT $2").bind(seconds(now)).bind(SWEPT_MAX);
-    Ok(ids.fetch_all(connection).await?.into_iter().map(GrantId::from_stored).collect())
-}
-
-pub(super) async fn newest_sign_in(connection: &mut Connection) -> StoreResult<Option<Timestamp>> {
-    let newest: Option<i64> = query_scalar("SELECT max(granted_at) FROM grants").fetch_one(connection).await?;
-    Ok(newest.map(time))
-}
-
-pub(super) async fn count(connection: &mut Connection) -> StoreResult<Rows> {
-    let mut rows = Vec::new();
-    for (table, statement) in [
-        ("grants", "SELECT count(*) FROM grants"),
-        ("words", "SELECT count(*) FROM words"),
-        ("lines", "SELECT count(*) FROM lines"),
-        ("completed_transactions", "SELECT count(*) FROM completed_transactions"),
-        ("codes", "SELECT count(*) FROM codes"),
-        ("revocations", "SELECT count(*) FROM revocations"),
-        ("signing_keys", "SELECT count(*) FROM signing_keys"),
-    ] {
-        rows.push((table, query_scalar(statement).fetch_one(&mut *connection).await?));
-    }
-    Ok(rows)
 }

@@ -28,3 +28,4 @@ mod store;
 mod stories;
 mod token;
 mod traps;
+mod upgrade;
