@@ -129,6 +129,9 @@ pub(crate) struct GrantsRevokeArgs {
     /// All grants of one person: a whole e-mail address or subject
     #[arg(long, value_name = "WHO", group = "which")]
     pub(crate) person: Option<String>,
+    /// Every grant: what to do after an old copy of the database was restored
+    #[arg(long, group = "which")]
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) options: ConfigOptions,
 }
@@ -185,6 +188,8 @@ mod tests {
         let serve = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
         assert!(Cli::try_parse_from(["deputy", "grants", "revoke"]).is_err());
         assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "g_1", "--person", "a@corp.test"]).is_err());
+        assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "--all", "--person", "a@corp.test"]).is_err());
+        assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "--all"]).is_ok());
         assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "g_1", "g_2"]).is_ok());
         assert!(serve.contains("[[server]]") && serve.contains("DEPUTY_PUBLIC_URL"), "{serve}");
     }

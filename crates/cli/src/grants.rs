@@ -41,6 +41,9 @@ pub(crate) async fn list(settings: &Settings, args: &GrantsListArgs) -> Result<(
 pub(crate) async fn revoke(settings: &Settings, args: &GrantsRevokeArgs) -> Result<String, String> {
     let ids = args.ids.iter().map(|text| grant_id(text)).collect::<Result<Vec<_>, _>>()?;
     let (grants, now) = (open(settings).await?, SystemClock.now());
+    if args.all {
+        return grants.end_all(|_| true, now).await.map(said).map_err(|error| error.to_string());
+    }
     if let Some(person) = &args.person {
         let ended = grants.end_all(|living| living.is_of(person), now).await.map_err(|error| error.to_string())?;
         if ended == 0 {

@@ -105,7 +105,7 @@ impl Gateway {
         let shared = assemble(config, clock).await?;
         shared.idp.discover().await.map_err(StartError::Idp)?;
         // Before the first request: a restart brings nothing back that was revoked.
-        let known = shared.revoked.catch_up(shared.store.as_ref(), 0).await.map_err(Failure::from)?;
+        let known = shared.revoked.follow(shared.store.as_ref(), 0, shared.clock.now()).await.map_err(Failure::from)?;
         let shared = Arc::new(shared);
         tokio::spawn(follow_store(Arc::downgrade(&shared), known));
         tokio::spawn(sweep(Arc::downgrade(&shared)));
@@ -299,11 +299,11 @@ async fn follow_store(shared: std::sync::Weak<Shared>, known: i64) {
         ticks.tick().await;
         let Some(gateway) = shared.upgrade() else { return };
         gateway.revoked.prune();
-        match gateway.revoked.catch_up(gateway.store.as_ref(), last).await {
+        let now = gateway.clock.now();
+        match gateway.revoked.follow(gateway.store.as_ref(), last, now).await {
             Ok(sequence) => last = sequence,
             Err(error) => tracing::warn!(target: "deputy::store", %error, "cannot read the revocation feed; trying again"),
         }
-        let now = gateway.clock.now();
         if let Err(error) = gateway.keyring.follow(gateway.store.as_ref(), &gateway.seal, now).await {
             tracing::warn!(target: "deputy::store", %error, "cannot read the signing keys; going on with those that are known");
         }

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use deputy_protocol::GrantId;
+use deputy_protocol::{GrantId, Reason, Timestamp};
 use tokio::time::Instant;
 
-use crate::store::{Store, StoreResult};
+use crate::store::{Revoke, Step, Store, StoreResult};
 
 /// How often the feed is read. With it, a revocation reaches every process within two seconds.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
@@ -42,14 +42,40 @@ impl Revoked {
         self.since.write().unwrap_or_else(PoisonError::into_inner).insert(grant, Instant::now());
     }
 
+    /// Takes in what the feed has after `last`, and gives the place to go on from.
+    ///
+    /// A feed that went back is a database that lost what it had acknowledged: an old copy was restored, or a standby took over that was
+    /// behind. What this process knows to be revoked is revoked again, and the operator is told of the rest.
+    pub(crate) async fn follow(&self, store: &dyn Store, last: i64, now: Timestamp) -> StoreResult<i64> {
+        let head = store.feed_head().await?;
+        if head >= last {
+            return Ok(self.catch_up(store, last).await?.max(head));
+        }
+        tracing::error!(
+            target: "deputy::store",
+            "the database knows fewer revocations than it did: was an old copy restored? Then run `deputy grants revoke --all`"
+        );
+        self.revoke_again(store, now).await?;
+        Ok(self.catch_up(store, 0).await?.max(head))
+    }
+
     /// Takes in the feed after `sequence` and gives the last place read.
     pub(crate) async fn catch_up(&self, store: &dyn Store, sequence: i64) -> StoreResult<i64> {
         let mut last = sequence;
-        for revocation in store.revocations_after(sequence).await? {
-            last = last.max(revocation.sequence);
-            self.add(revocation.grant);
+        loop {
+            let page = store.revocations_after(last).await?;
+            let Some(newest) = page.last() else { return Ok(last) };
+            last = newest.sequence;
+            page.into_iter().for_each(|revocation| self.add(revocation.grant));
         }
-        Ok(last)
+    }
+
+    async fn revoke_again(&self, store: &dyn Store, now: Timestamp) -> StoreResult<()> {
+        let known: Vec<GrantId> = self.since.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        for grant in known {
+            store.take(Step::Revoke(Revoke { grant, why: Reason::GrantRevoked, now })).await?;
+        }
+        Ok(())
     }
 
     /// Forgets what has nothing left to stop.

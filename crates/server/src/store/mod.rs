@@ -150,7 +150,10 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
     /// What a grant's person is asked about with at the provider, sealed.
     async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>>;
 
-    /// The revocations after `sequence`, in order.
+    /// The number of the newest revocation that there ever was.
+    async fn feed_head(&self) -> StoreResult<i64>;
+
+    /// Some revocations after `sequence`, in order: none when there are no more.
     async fn revocations_after(&self, sequence: i64) -> StoreResult<Vec<Revocation>>;
 
     /// The signing keys, oldest first.

@@ -130,6 +130,10 @@ impl Store for Postgres {
         in_time(async { statements::idp_tokens(&mut *self.read().await?, grant).await }).await
     }
 
+    async fn feed_head(&self) -> StoreResult<i64> {
+        in_time(async { statements::feed_head(&mut *self.read().await?).await }).await
+    }
+
     async fn revocations_after(&self, sequence: i64) -> StoreResult<Vec<Revocation>> {
         in_time(async { statements::revocations_after(&mut *self.read().await?, sequence).await }).await
     }

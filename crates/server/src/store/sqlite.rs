@@ -218,6 +218,10 @@ impl Store for Sqlite {
         statements::idp_tokens(&mut *self.read().await?, grant).await
     }
 
+    async fn feed_head(&self) -> StoreResult<i64> {
+        statements::feed_head(&mut *self.read().await?).await
+    }
+
     async fn revocations_after(&self, sequence: i64) -> StoreResult<Vec<Revocation>> {
         statements::revocations_after(&mut *self.read().await?, sequence).await
     }

@@ -13,8 +13,7 @@ use sqlx::{Database, Row as _, query, query_scalar};
 use super::Db;
 use crate::store::rows::{damaged, digest, from_json, parsed, seconds, time};
 use crate::store::{
-    Ask, AttemptId, Completed, Heard, HeldCode, HeldGrant, ReplaceLine, Revocation, Revoke, SealedKey, Step, StoreResult, Sweep,
-    UseCode,
+    Ask, AttemptId, Completed, Heard, HeldCode, HeldGrant, ReplaceLine, Revoke, SealedKey, Step, StoreResult, Sweep, UseCode,
 };
 
 /// The columns that [`read_grant`] reads, and when it was revoked. By name: see `migrations`.
@@ -26,9 +25,13 @@ macro_rules! grant_columns {
 }
 
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+#[path = "feed.rs"]
+mod feed;
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 #[path = "listing.rs"]
 mod listing;
 
+pub(super) use feed::{feed_head, revocations_after};
 pub(super) use listing::{count, idle_grants, living_grants, newest_sign_in};
 
 type Connection = <Db as Database>::Connection;
@@ -169,14 +172,7 @@ async fn revoke(connection: &mut Connection, step: &Revoke) -> StoreResult<bool>
     if revoked.rows_affected() == 0 {
         return Ok(false);
     }
-    // The head stays locked until this transaction ends, so the feed fills up in the order of its numbers.
-    let sequence: i64 = query_scalar("UPDATE feed SET head = head + 1 RETURNING head").fetch_one(&mut *connection).await?;
-    query("INSERT INTO revocations (sequence, grant_id, at) VALUES ($1, $2, $3)")
-        .bind(sequence)
-        .bind(step.grant.as_str())
-        .bind(seconds(step.now))
-        .execute(connection)
-        .await?;
+    feed::tell(connection, &step.grant, step.now).await?;
     Ok(true)
 }
 
@@ -377,13 +373,6 @@ fn read_line(row: &Row) -> StoreResult<Option<Line>> {
 
 pub(super) async fn idp_tokens(connection: &mut Connection, grant: &GrantId) -> StoreResult<Option<String>> {
     Ok(query_scalar("SELECT tokens FROM words WHERE grant_id = $1").bind(grant.as_str()).fetch_optional(connection).await?)
-}
-
-pub(super) async fn revocations_after(connection: &mut Connection, sequence: i64) -> StoreResult<Vec<Revocation>> {
-    let rows = query("SELECT sequence, grant_id FROM revocations WHERE sequence > $1 ORDER BY sequence").bind(sequence);
-    let read =
-        |row: &Row| Ok(Revocation { sequence: row.try_get("sequence")?, grant: GrantId::from_stored(row.try_get("grant_id")?) });
-    rows.fetch_all(connection).await?.iter().map(read).collect()
 }
 
 pub(super) async fn signing_keys(connection: &mut Connection) -> StoreResult<Vec<SealedKey>> {

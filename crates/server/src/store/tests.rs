@@ -1,6 +1,7 @@
 //! Single use against a model (I2, I3, I4): any sequence of redemptions, rotations, revocations and sweeps, at any distance in time, on two
 //! replicas that share the store, gives what the model gives.
 
+mod feed;
 mod listing;
 
 use std::collections::BTreeSet;

@@ -22,6 +22,7 @@ mod keys;
 mod lost_database;
 mod register;
 mod resource;
+mod restored;
 mod revocation;
 mod secrets;
 mod store;

@@ -16,17 +16,17 @@ use crate::support::streams::{SILENT, Streams};
 use crate::support::{Client, HONEST, World};
 
 /// Three gateways of one deployment before one MCP server.
-struct Deployment {
-    worlds: [World; 3],
-    backend: Arc<Streams>,
+pub struct Deployment {
+    pub worlds: [World; 3],
+    pub backend: Arc<Streams>,
 }
 
 /// What a sign-in gave.
-struct SignedIn {
-    client: Client,
-    code: String,
-    access: String,
-    refresh: String,
+pub struct SignedIn {
+    pub client: Client,
+    pub code: String,
+    pub access: String,
+    pub refresh: String,
 }
 
 /// Answers that go on through one gateway.
@@ -37,12 +37,12 @@ struct Answers {
 }
 
 /// Waits for what comes without anybody's help, and not for ever.
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), what).await.expect("within the bound")
 }
 
 impl Deployment {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (backend, url) = Streams::start().await;
         let first = World::with(|config| config.servers[0].url = url.parse().unwrap()).await;
         let again = async || first.again_with(|config| config.servers[0].url = url.parse().unwrap()).await;
@@ -51,7 +51,7 @@ impl Deployment {
     }
 
     /// Signs in through the first.
-    async fn sign_in(&self) -> SignedIn {
+    pub async fn sign_in(&self) -> SignedIn {
         let world = &self.worlds[0];
         let client = world.register(HONEST).await;
         let code = world.code(&client).await;
@@ -73,7 +73,7 @@ impl Deployment {
             .unwrap()
     }
 
-    async fn events(&self, at: usize, token: &str) -> Incoming {
+    pub async fn events(&self, at: usize, token: &str) -> Incoming {
         let events = client().request(self.request(at, Method::GET, token, "")).await.unwrap();
         assert_eq!(events.status(), 200);
         let mut events = events.into_body();
@@ -95,7 +95,7 @@ impl Deployment {
 }
 
 /// The next piece of an answer; `None` at its proper end.
-async fn next(body: &mut Incoming) -> Option<Bytes> {
+pub async fn next(body: &mut Incoming) -> Option<Bytes> {
     soon(body.frame()).await.map(|frame| frame.expect("not cut").into_data().unwrap())
 }
 
