@@ -74,7 +74,7 @@ def shared_provider_url(w: World, listener: Listener) -> None:
     end = victim(w).open(provider_url)
     if listener.heard:
         return
-    assert end.url.startswith(f"{w.url}/callback") and 400 <= end.status < 500, f"ended at {end.status} {end.url}"
+    assert end.url.startswith(f"{w.url}/stopped?") and 400 <= end.status < 500, f"ended at {end.status} {end.url}"
 
 
 def posted_form(w: World, listener: Listener) -> None:

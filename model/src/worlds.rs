@@ -148,6 +148,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     without(&[Guard::ConsentPage], Bounded::SignIn(Place::Https)),
     without(&[Guard::OwnershipCookie, Guard::OwnPage], Bounded::SignIn(Place::Https)),
     without(&[Guard::StateCookie], Bounded::SignIn(Place::Https)),
+    without(&[Guard::CleanAddress], Bounded::SignIn(Place::Https)),
     without(&[Guard::StateMatch, Guard::IdpNonce], Bounded::SignIn(Place::WeakProvider)),
     without(&[Guard::IdpNonce], Bounded::SignIn(Place::WeakProvider)),
     without(&[Guard::StateSingleUse], Bounded::SignIn(Place::Https)),

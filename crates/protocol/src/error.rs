@@ -115,6 +115,12 @@ macro_rules! reasons {
                 match self { $(Self::$variant => $code,)+ }
             }
 
+            /// The reason with this code.
+            #[must_use]
+            pub fn named(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.code() == code)
+            }
+
             /// The OAuth error that this is on the wire, where an OAuth error is due.
             #[must_use]
             pub const fn oauth(self) -> OAuthError {

@@ -42,6 +42,7 @@ guards! {
     StateMatch, "state_match", "The provider's answer counts only for the transaction that its state names (CON-19).";
     IdpNonce, "idp_nonce", "An ID token counts only for the sign-in that asked for it (OIDC Core §3.1.3.7).";
     StateSingleUse, "state_single_use", "A transaction ends once, in at most one grant (A-036).";
+    CleanAddress, "clean_address", "A refused answer of the provider is shown at an address without its code.";
     LastPage, "last_page", "Where other programs can plant cookies, the code leaves only after a decision on our own last page.";
     TransactionLifetime, "transaction_lifetime", "A transaction that took too long is over (CON-21).";
     RedirectMatch, "redirect_match", "An answer goes only to an address that the client registered (AS-40).";

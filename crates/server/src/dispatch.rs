@@ -93,6 +93,7 @@ async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: Request) -> Res
         Endpoint::Authorize => authorize::get(gateway, &request),
         Endpoint::Consent => authorize::consent::post(gateway, &request).await,
         Endpoint::Callback => authorize::callback::get(gateway, &request).await,
+        Endpoint::Stopped => authorize::stopped::get(gateway, &request),
         Endpoint::Finish => authorize::finish::post(gateway, &request).await,
         Endpoint::Token => token::post(gateway, &request).await,
         Endpoint::Register => register::post(gateway, &request),

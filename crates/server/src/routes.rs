@@ -6,6 +6,8 @@
 use deputy_protocol::params::PARAMS_MAX;
 use http::Method;
 
+use crate::authorize::stopped;
+
 /// Who may read an answer from a page of another origin (AS-16, A-220). Credentials never cross.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cors {
@@ -24,6 +26,8 @@ pub enum Endpoint {
     Consent,
     /// Takes the identity provider's answer.
     Callback,
+    /// Says why the identity provider's answer was refused.
+    Stopped,
     /// Takes the decision on the last page.
     Finish,
     /// RFC 6749 §3.2.
@@ -83,6 +87,7 @@ pub const ROUTES: &[Route] = &[
     get("/authorize", Endpoint::Authorize, Cors::Nobody),
     post("/consent", Endpoint::Consent, PARAMS_MAX, Cors::Nobody),
     get("/callback", Endpoint::Callback, Cors::Nobody),
+    get(stopped::PATH, Endpoint::Stopped, Cors::Nobody),
     post("/finish", Endpoint::Finish, FINISH_MAX, Cors::Nobody),
     post("/token", Endpoint::Token, PARAMS_MAX, Cors::Anyone),
     post("/revoke", Endpoint::Revoke, PARAMS_MAX, Cors::Anyone),

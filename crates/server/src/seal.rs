@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     StateCookie,
     /// A signed-in transaction, in the last page's form.
     LastPage,
+    /// What the page of a refused callback says.
+    Stopped,
     /// An MCP session's name, with whose it is.
     McpSession,
     /// A row of the database.
@@ -49,6 +51,7 @@ impl Purpose {
             Self::Ticket => b"deputy ticket 1",
             Self::StateCookie => b"deputy state cookie 1",
             Self::LastPage => b"deputy last page 1",
+            Self::Stopped => b"deputy stopped 1",
             Self::McpSession => b"deputy mcp session 1",
             Self::AtRest => b"deputy at rest 1",
         }
@@ -61,6 +64,7 @@ pub(crate) struct Seal {
     ticket: LessSafeKey,
     state_cookie: LessSafeKey,
     last_page: LessSafeKey,
+    stopped: LessSafeKey,
     mcp_session: LessSafeKey,
     at_rest: LessSafeKey,
     client_secrets: hmac::Key,
@@ -75,6 +79,7 @@ impl Seal {
             ticket: key(master, Purpose::Ticket.label())?,
             state_cookie: key(master, Purpose::StateCookie.label())?,
             last_page: key(master, Purpose::LastPage.label())?,
+            stopped: key(master, Purpose::Stopped.label())?,
             mcp_session: key(master, Purpose::McpSession.label())?,
             at_rest: key(master, Purpose::AtRest.label())?,
             client_secrets: mac_key(master, b"deputy client secret 1")?,
@@ -88,6 +93,7 @@ impl Seal {
             Purpose::Ticket => &self.ticket,
             Purpose::StateCookie => &self.state_cookie,
             Purpose::LastPage => &self.last_page,
+            Purpose::Stopped => &self.stopped,
             Purpose::McpSession => &self.mcp_session,
             Purpose::AtRest => &self.at_rest,
         }

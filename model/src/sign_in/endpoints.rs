@@ -231,7 +231,7 @@ impl SignIn {
         let mut then = self.clone();
         then.late = self.opened_by(shown.approval).is_some_and(|opened| opened.late);
         let LastPage { approval, account, browser } = shown;
-        then.answers = vec![Answer { approval, browser, account, spent: false }];
+        then.answers = vec![Answer { approval, browser, account, spent: false, shown: false }];
         let who = then.exchange(approval, 0)?;
         then.signed_in(then.awaiting(approval)?, approval, who)
     }

@@ -102,6 +102,8 @@ struct Answer {
     browser: Person,
     account: Person,
     spent: bool,
+    /// A page that refused stands at the address that holds it.
+    shown: bool,
 }
 
 /// A last page that is shown somewhere.

@@ -1,5 +1,7 @@
 //! What somebody could do, and what then happens.
 
+use deputy_protocol::hooks::{Guard, removed};
+
 use super::{Answer, Entry, Link, SignIn, Step};
 use crate::people::{App, Person};
 use crate::search::World;
@@ -71,8 +73,10 @@ impl SignIn {
                 }
             }
             for (approval, approved) in self.approved.iter().enumerate() {
-                // An answer of the victim's to a request of his own is left out: see SECURITY.md on the address of the refusing page.
-                let hers = browser == Person::Attacker && given.browser == Person::Victim && given.approval != approval;
+                // Codes of hers that he gets hold of, at transactions that they were not meant for; and what stands in the address of a
+                // page that she may be talked into passing on.
+                let passed_on = given.approval != approval || given.shown;
+                let hers = browser == Person::Attacker && given.browser == Person::Victim && passed_on;
                 if approved.browser == Person::Attacker && (given.browser == Person::Attacker || hers) {
                     steps.push(Step::Callback { browser, approval, answer });
                 }
@@ -92,6 +96,18 @@ impl SignIn {
                 Person::Attacker => {}
             }
         }
+    }
+
+    /// The world as it was; only that the refusing page may stand where the provider sent the browser.
+    fn refused(&self, step: Step) -> Self {
+        let mut world = self.clone();
+        if let Step::Callback { browser, answer, .. } = step
+            && removed(Guard::CleanAddress)
+            && let Some(given) = world.answers.get_mut(answer)
+        {
+            given.shown |= given.browser == browser;
+        }
+        world
     }
 }
 
@@ -124,7 +140,7 @@ impl World for SignIn {
             }
             Step::Decide { browser, transaction, own_page } => next.consent(browser, transaction, own_page).map(|()| None),
             Step::SignIn { browser, approval, account } => {
-                next.answers.push(Answer { approval, browser, account, spent: false });
+                next.answers.push(Answer { approval, browser, account, spent: false, shown: false });
                 Ok(None)
             }
             Step::Callback { browser, approval, answer } => next.callback(browser, approval, answer, None),
@@ -145,7 +161,7 @@ impl World for SignIn {
             Ok(Some(delivery)) => next.judge_delivery(self, &delivery).map(|()| next),
             Ok(None) => Ok(next),
             Err(reason) if self.must_work(*step) => Err(format!("a false refusal: {}", reason.code())),
-            Err(_) => Ok(self.clone()),
+            Err(_) => Ok(self.refused(*step)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use deputy_protocol::family::Grant;
-use deputy_protocol::hooks::{Guard, passes};
+use deputy_protocol::hooks::{Guard, passes, removed};
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::{AuthorizationCode, IdpState};
 use deputy_protocol::transaction::{AwaitingIdp, IdpAnswer, NewGrant, SignedIn};
@@ -10,8 +10,8 @@ use deputy_protocol::web::OwnBrowser;
 use deputy_protocol::{GrantId, Reason};
 use serde::{Deserialize, Serialize};
 
-use super::finish;
 use super::refusal::{Refusal, see_other};
+use super::{finish, stopped};
 use crate::dispatch::Incoming;
 use crate::error::Failure;
 use crate::gateway::Shared;
@@ -19,20 +19,32 @@ use crate::idp::{IdpTokens, SignIn, refusal_of};
 use crate::seal::Purpose;
 use crate::store::{Completed, Step};
 
+const ENDPOINT: &str = "callback";
+
 /// `GET /callback`.
 pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {
     let (params, state) = match state_of(request) {
         Ok(read) => read,
-        Err(reason) => return Refusal::from(reason).into_response(gateway, request, "callback"),
+        Err(reason) => return refused(gateway, request, reason.into()),
     };
     let finished = finish(gateway, request, &params, &state).await;
     // An outage may pass: the person can load the page again. Everything else uses the state up (CON-21).
     let outage = matches!(&finished, Err(Refusal::Page(failure)) if failure.is_outage());
-    let mut response = finished.unwrap_or_else(|refusal| refusal.into_response(gateway, request, "callback"));
+    let mut response = finished.unwrap_or_else(|refusal| refused(gateway, request, refusal));
     if !outage {
         gateway.cookies.read(&request.headers).clear_state(response.headers_mut(), &state);
     }
     response
+}
+
+/// What a browser may load again stays where it is. Every other page of ours is shown at an address without the provider's code.
+fn refused(gateway: &Shared, request: &Incoming, refusal: Refusal) -> Response {
+    if let Refusal::Page(failure) = &refusal
+        && !(failure.is_outage() || request.wants_json() || removed(Guard::CleanAddress))
+    {
+        return stopped::leave(gateway, failure, ENDPOINT);
+    }
+    refusal.into_response(gateway, request, ENDPOINT)
 }
 
 fn state_of(request: &Incoming) -> Result<(Params, IdpState), Reason> {

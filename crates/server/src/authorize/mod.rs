@@ -6,6 +6,7 @@ pub(crate) mod callback;
 pub(crate) mod consent;
 pub(crate) mod finish;
 mod refusal;
+pub(crate) mod stopped;
 
 use axum::response::Response;
 use deputy_protocol::Reason;

@@ -65,12 +65,12 @@ impl Refusal {
                 let registration = format!("{}/register", gateway.issuer);
                 json(&failure, endpoint, Some(&registration))
             }
-            Self::Page(failure) => page(&failure, None, endpoint),
+            Self::Page(failure) => page(failure.reason(), &failure.log(endpoint), None),
             Self::Client(redirect, failure) => tell_client(&redirect, &failure, endpoint),
             // A program on the person's own machine is no place to phish from.
             Self::Undecided(redirect, failure) => match redirect.uri().destination() {
                 Destination::Loopback => tell_client(&redirect, &failure, endpoint),
-                Destination::Web | Destination::PrivateUse => page(&failure, Some(&redirect), endpoint),
+                Destination::Web | Destination::PrivateUse => page(failure.reason(), &failure.log(endpoint), Some(&redirect)),
             },
         }
     }
@@ -81,11 +81,9 @@ fn tell_client(redirect: &TrustedRedirect, failure: &Failure, endpoint: &'static
     see_other(&redirect.with_error(failure.reason().oauth(), failure.reason()))
 }
 
-fn page(failure: &Failure, back: Option<&TrustedRedirect>, endpoint: &'static str) -> Response {
-    let reference = failure.log(endpoint);
-    let reason = failure.reason();
+pub(super) fn page(reason: Reason, reference: &str, back: Option<&TrustedRedirect>) -> Response {
     let return_to = back.map(|redirect| pages::ReturnTo::new(redirect, reason));
-    let mut response = pages::error(&pages::ErrorView { reason, reference: &reference, return_to }).into_response();
+    let mut response = pages::error(&pages::ErrorView { reason, reference, return_to }).into_response();
     common_headers(response.headers_mut(), reason);
     response
 }

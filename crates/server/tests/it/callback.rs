@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -298,5 +299,30 @@ async fn oc_01_con_23_the_providers_tokens_stay_here() {
 impl Answer {
     fn sent_code(&self) -> bool {
         self.location().is_some() && self.sent("code").is_some()
+    }
+}
+
+/// A refused answer of the provider is shown at an address that holds nothing of it: its code is live, and whoever looks on or is sent
+/// the address must not get it. A link with `response_mode=fragment` puts it behind `#`: our redirect brings a fragment of its own.
+#[tokio::test]
+async fn a_034_the_page_of_a_refusal_holds_no_code_in_its_address() {
+    let world = World::new().await;
+    let (_, callback) = answered(&world).await;
+    let mut victim = Browser::default();
+    let refused = victim.step(Method::GET, callback.as_str(), &[], String::new()).await;
+    let shown = refused.location().unwrap();
+    assert_eq!((refused.status.as_u16(), shown.path(), shown.fragment()), (303, "/stopped", Some("_")));
+    for secret in ["code", "state"] {
+        assert!(!shown.as_str().contains(&parameter(&callback, secret).unwrap()), "{secret} in {shown}");
+    }
+    for _ in 0..2 {
+        let page = victim.step(Method::GET, shown.as_str(), &[], String::new()).await;
+        assert_eq!(page.status, 403);
+        assert!(page.text().contains("callback_other_browser"), "{}", page.text());
+    }
+    // Nobody else writes on that page.
+    let altered = shown.as_str().replace("about=", "about=A");
+    for about in [altered.as_str(), &world.at("/stopped"), &world.at("/stopped?about=x&reason=subject_not_allowed")] {
+        assert_eq!(Browser::default().open(about, HONEST).await.assert_local().status, 404);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use url::Url;
 
 use super::{App, Person, Story};
-use crate::support::http::{Answer, Browser};
+use crate::support::http::{Answer, Browser, parameter};
 use crate::support::idp::Faults;
 use crate::support::{Client, World};
 
@@ -38,6 +38,15 @@ const fn redirect(app: App) -> &'static str {
     }
 }
 
+/// Where the provider sent a browser.
+struct Given {
+    address: Url,
+    approval: usize,
+    browser: Person,
+    /// A page of ours stood at an address that holds the code.
+    shown: bool,
+}
+
 /// What came to be, in order, as the model counts. What was refused has no number.
 struct Player {
     world: World,
@@ -47,7 +56,7 @@ struct Player {
     attacker: Browser,
     tickets: Vec<String>,
     approvals: Vec<Url>,
-    answers: Vec<Url>,
+    answers: Vec<Given>,
     last_pages: Vec<String>,
 }
 
@@ -114,12 +123,15 @@ impl Player {
                 let name = if account == Person::Victim { "victim" } else { "attacker" };
                 *self.world.idp.person.lock().unwrap() = name.to_owned();
                 let answer = self.browser(browser).step(Method::GET, &address, &[], String::new()).await;
-                self.answers.extend(answer.location());
+                self.answers.extend(answer.location().map(|address| Given { address, approval, browser, shown: false }));
                 None
             }
             Step::Callback { browser, approval, answer } => {
                 let address = self.address(approval, answer)?;
-                let answer = self.browser(browser).step(Method::GET, &address, &[], String::new()).await;
+                if !self.has(browser, approval, answer) {
+                    return None;
+                }
+                let answer = self.call_back(browser, &address, answer).await;
                 if answer.is_last_page() {
                     self.last_pages.push(answer.ticket());
                 }
@@ -148,6 +160,25 @@ impl Player {
                 None
             }
         }
+    }
+
+    /// Whether somebody has a code for use at this approval: one's own, one that went astray, or what stands in a refusing page's address.
+    fn has(&self, browser: Person, approval: usize, answer: usize) -> bool {
+        self.answers.get(answer).is_some_and(|given| given.browser == browser || given.approval != approval || given.shown)
+    }
+
+    /// Follows the provider to `/callback`, and a refusal to where it is shown. What is in the address there can be passed on.
+    async fn call_back(&mut self, person: Person, address: &str, answer: usize) -> Answer {
+        let browser = self.browser(person);
+        let mut page = browser.step(Method::GET, address, &[], String::new()).await;
+        if let Some(next) = page.location().filter(|next| next.origin() == page.url.origin()) {
+            page = browser.step(Method::GET, next.as_str(), &[], String::new()).await;
+        }
+        if let Some(given) = self.answers.get_mut(answer).filter(|given| given.browser == person) {
+            let code = parameter(&given.address, "code");
+            given.shown |= code.is_some_and(|code| page.url.as_str().contains(&code));
+        }
+        page
     }
 
     async fn open(&mut self, browser: Person, link: Link) -> Option<Answer> {
@@ -179,8 +210,8 @@ impl Player {
 
     /// The provider's address with one approval's state and another's code, as somebody can mix them.
     fn address(&self, approval: usize, answer: usize) -> Option<String> {
-        let mut address = self.answers.get(answer)?.clone();
-        let state = crate::support::http::parameter(self.approvals.get(approval)?, "state")?;
+        let mut address = self.answers.get(answer)?.address.clone();
+        let state = parameter(self.approvals.get(approval)?, "state")?;
         let others: Vec<(String, String)> = address.query_pairs().into_owned().filter(|(name, _)| name != "state").collect();
         address.query_pairs_mut().clear().extend_pairs(others).append_pair("state", &state);
         Some(address.to_string())
