@@ -31,6 +31,15 @@ const CONNECTIONS: u32 = 20;
 const FRESH: Duration = Duration::from_secs(1);
 /// PostgreSQL's error code for a table that there is not.
 const NO_SUCH_TABLE: &str = "42P01";
+/// Uses a code and begins its line. A grant has one code, so there is no line yet; a test that takes the code's guard out makes a second one.
+const USE_CODE: &str = "WITH used AS (\
+       UPDATE codes SET used_at = $1 WHERE digest = $2 AND used_at IS NOT DISTINCT FROM $3 \
+       AND (SELECT revoked_at FROM grants WHERE id = $4) IS NOT DISTINCT FROM $5 RETURNING 1), \
+     begun AS (\
+       INSERT INTO lines (grant_id, generation, living, ends_at, recent) SELECT $4, $6::bigint, $7, $8, $9 FROM used \
+       WHERE $6::bigint IS NOT NULL \
+       ON CONFLICT (grant_id) DO UPDATE SET generation = $6::bigint, living = $7, ends_at = $8, recent = $9) \
+     SELECT FROM used";
 /// What the tables are made by.
 const MIGRATIONS: Migrations = &[("state", include_str!("../../migrations/postgres/0001_state.sql"))];
 
@@ -103,7 +112,7 @@ async fn in_time<T>(work: impl Future<Output = StoreResult<T>>) -> StoreResult<T
 impl Store for Postgres {
     async fn take(&self, step: Step) -> StoreResult<bool> {
         in_time(async {
-            if matches!(step, Step::ReplaceLine(_) | Step::Ask(_) | Step::ForgetIdle(..)) {
+            if matches!(step, Step::UseCode(_) | Step::ReplaceLine(_) | Step::Ask(_) | Step::ForgetIdle(..)) {
                 return statements::take(&mut *self.read().await?, &step).await;
             }
             let mut transaction = self.pool.begin_with("BEGIN").await?;

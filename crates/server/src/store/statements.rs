@@ -115,34 +115,20 @@ fn json(value: &impl serde::Serialize) -> StoreResult<String> {
 }
 
 async fn use_code(connection: &mut Connection, step: &UseCode) -> StoreResult<bool> {
-    let used = query(
-        "UPDATE codes SET used_at = $1 WHERE digest = $2 AND used_at IS NOT DISTINCT FROM $3 \
-         AND (SELECT revoked_at FROM grants WHERE id = $4) IS NOT DISTINCT FROM $5",
-    )
-    .bind(seconds(step.now))
-    .bind(step.code.as_bytes().as_slice())
-    .bind(step.judged_used_at.map(seconds))
-    .bind(step.grant.as_str())
-    .bind(step.judged_revoked_at.map(seconds))
-    .execute(&mut *connection)
-    .await?;
-    if used.rows_affected() == 0 {
-        return Ok(false);
-    }
-    let Some(line) = &step.line else { return Ok(true) };
-    // A grant has one code, so there is no line yet; a test that takes the code's guard out makes a second one.
-    query(
-        "INSERT INTO lines (grant_id, generation, living, ends_at, recent) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (grant_id) DO UPDATE SET generation = $2, living = $3, ends_at = $4, recent = $5",
-    )
-    .bind(step.grant.as_str())
-    .bind(i64::from(line.generation.number()))
-    .bind(line.living.digest.as_bytes().as_slice())
-    .bind(seconds(line.living.ends_at))
-    .bind(json(&line.recent)?)
-    .execute(connection)
-    .await?;
-    Ok(true)
+    let line = step.line.as_ref();
+    let used = query(super::USE_CODE)
+        .bind(seconds(step.now))
+        .bind(step.code.as_bytes().as_slice())
+        .bind(step.judged_used_at.map(seconds))
+        .bind(step.grant.as_str())
+        .bind(step.judged_revoked_at.map(seconds))
+        .bind(line.map(|line| i64::from(line.generation.number())))
+        .bind(line.map(|line| line.living.digest.as_bytes().as_slice()))
+        .bind(line.map(|line| seconds(line.living.ends_at)))
+        .bind(line.map(|line| json(&line.recent)).transpose()?)
+        .execute(connection)
+        .await?;
+    Ok(used.rows_affected() > 0)
 }
 
 async fn replace_line(connection: &mut Connection, step: &ReplaceLine) -> StoreResult<bool> {
