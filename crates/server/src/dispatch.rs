@@ -90,7 +90,7 @@ async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: Request) -> Res
     };
     let request = Incoming { path: parts.uri.path().to_owned(), query, headers: parts.headers, body };
     match route.endpoint {
-        Endpoint::Authorize => authorize::get(gateway, &request),
+        Endpoint::Authorize => authorize::get(gateway, &request).await,
         Endpoint::Consent => authorize::consent::post(gateway, &request).await,
         Endpoint::Callback => authorize::callback::get(gateway, &request).await,
         Endpoint::Stopped => authorize::stopped::get(gateway, &request),

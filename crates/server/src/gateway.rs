@@ -16,6 +16,7 @@ use deputy_protocol::web::{HostRule, Origins};
 use deputy_protocol::{Issuer, Reason, TransactionId};
 use moka::sync::Cache;
 
+use crate::clients::Clients;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ServerConfig, StoreConfig};
 use crate::cookies::CookieStyle;
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) hosts: HostRule,
     pub(crate) cookies: CookieStyle,
     pub(crate) seal: Arc<Seal>,
+    pub(crate) clients: Clients,
     pub(crate) keyring: Keyring,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) revoked: Arc<Revoked>,
@@ -210,6 +212,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         rules: config.access,
         origins,
         hosts,
+        clients: Clients::new(Arc::clone(&seal)),
         seal,
         keyring,
         store,

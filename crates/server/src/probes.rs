@@ -5,13 +5,14 @@ use deputy_fetch::Endpoint;
 use deputy_guard::Permit;
 use deputy_protocol::client::{Client, Registration};
 use deputy_protocol::secret::{BrowserKey, IdpState};
-use deputy_protocol::{Issuer, Reason, TransactionId};
+use deputy_protocol::{ClientId, Issuer, Reason, TransactionId};
 use http::HeaderMap;
 use jsonwebtoken::jwk::JwkSet;
 
+use crate::clients::sealed;
 use crate::cookies::{CookieStyle, Jar};
 use crate::seal::{Purpose, Seal};
-use crate::{clients, idp, proxy};
+use crate::{idp, proxy};
 
 #[cfg(not(debug_assertions))]
 compile_error!("the feature `test-hooks` opens the inside and cannot be part of a release build");
@@ -51,7 +52,7 @@ impl Boxes {
     /// # Errors
     /// [`Reason::RegistrationTooLarge`].
     pub fn register(&self, registration: Registration) -> Result<Client, Reason> {
-        clients::register(&self.0, registration)
+        sealed::register(&self.0, registration)
     }
 
     /// Finds a registered client.
@@ -59,7 +60,7 @@ impl Boxes {
     /// # Errors
     /// [`Reason::ClientUnknown`].
     pub fn resolve(&self, id: &str) -> Result<Client, Reason> {
-        clients::resolve(&self.0, id)
+        sealed::resolve(&self.0, ClientId::parse(id)?)
     }
 }
 

@@ -5,7 +5,6 @@ use deputy_protocol::Reason;
 use deputy_protocol::client::{AuthMethod, RawMetadata, RegistrationResponse};
 use http::StatusCode;
 
-use crate::clients;
 use crate::dispatch::Incoming;
 use crate::error::{Failure, json, json_body};
 use crate::gateway::Shared;
@@ -20,7 +19,7 @@ fn register(gateway: &Shared, request: &Incoming) -> Result<Response, Failure> {
         return Err(Reason::MediaTypeUnsupported.into());
     }
     let registration = RawMetadata::parse(&request.body)?.check(gateway.clock.now())?;
-    let client = clients::register(&gateway.seal, registration)?;
+    let client = gateway.clients.register(registration)?;
     let secret = (client.registration.auth_method != AuthMethod::None).then(|| gateway.seal.client_secret(&client.id));
     tracing::info!(target: "deputy::event", event = "client_registered", client_name = client.registration.name.as_str());
     Ok(json_body(StatusCode::CREATED, &RegistrationResponse::new(&client, secret.as_ref().map(|secret| secret.expose()))))

@@ -13,19 +13,18 @@ use deputy_protocol::Reason;
 use deputy_protocol::authorization::begin;
 use deputy_protocol::params::Params;
 
-use crate::clients;
 use crate::dispatch::Incoming;
 use crate::gateway::Shared;
 use refusal::Refusal;
 
 /// `GET /authorize`.
-pub(crate) fn get(gateway: &Shared, request: &Incoming) -> Response {
-    authorize(gateway, request).unwrap_or_else(|refusal| refusal.into_response(gateway, request, "authorize"))
+pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {
+    authorize(gateway, request).await.unwrap_or_else(|refusal| refusal.into_response(gateway, request, "authorize"))
 }
 
-fn authorize(gateway: &Shared, request: &Incoming) -> Result<Response, Refusal> {
+async fn authorize(gateway: &Shared, request: &Incoming) -> Result<Response, Refusal> {
     let params = Params::parse(request.query.as_deref().unwrap_or_default().as_bytes())?;
-    let client = clients::resolve(&gateway.seal, params.get("client_id").ok_or(Reason::ClientUnknown)?)?;
+    let client = gateway.clients.resolve(params.get("client_id").ok_or(Reason::ClientUnknown)?).await?;
     let pending = begin(&params, &client, &gateway.issuer, &gateway.catalog, gateway.clock.now(), gateway.random()?)?;
     // Always our own page before the identity provider (CON-02).
     consent::show(gateway, request, pending)

@@ -8,7 +8,6 @@ use deputy_protocol::params::Params;
 use deputy_protocol::secret::ClientSecret;
 use http::header::AUTHORIZATION;
 
-use crate::clients;
 use crate::dispatch::Incoming;
 use crate::gateway::Shared;
 
@@ -31,9 +30,9 @@ struct Presented {
 }
 
 /// Finds out which client is asking.
-pub(crate) fn authenticate(gateway: &Shared, request: &Incoming, params: &Params) -> Result<Client, Reason> {
+pub(crate) async fn authenticate(gateway: &Shared, request: &Incoming, params: &Params) -> Result<Client, Reason> {
     let presented = presented(request, params)?;
-    let client = clients::resolve(&gateway.seal, &presented.id)?;
+    let client = gateway.clients.resolve(&presented.id).await?;
     if presented.method != client.registration.auth_method {
         return Err(Reason::ClientAuthMethod);
     }
