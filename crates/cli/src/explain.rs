@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use deputy_server::StoreConfig;
+use deputy_server::{Consent, StoreConfig};
 
 use crate::config::{Settings, show_duration};
 
@@ -60,11 +60,21 @@ pub(crate) fn settings(settings: &Settings) -> String {
             show(tokens.hearing.silence)
         ),
     );
-    row("consent", "asked every time");
+    row("consent", consent(config.consent));
     for note in &settings.notes {
         row("note", note);
     }
     format!("The configuration is valid.\n\n{}", text.trim_end())
+}
+
+const fn consent(consent: Consent) -> &'static str {
+    match consent {
+        Consent::Always => "asked every time",
+        Consent::Remember => {
+            "not asked again for 30 days, if a person wishes that: for the very same request, browser and account, of clients that prove who they \
+             are and are answered at a web server, and only when no other site sent the browser. A revoked grant is asked about again."
+        }
+    }
 }
 
 #[cfg(test)]

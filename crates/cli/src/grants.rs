@@ -42,6 +42,7 @@ pub(crate) async fn revoke(settings: &Settings, args: &GrantsRevokeArgs) -> Resu
     let ids = args.ids.iter().map(|text| grant_id(text)).collect::<Result<Vec<_>, _>>()?;
     let (grants, now) = (open(settings).await?, SystemClock.now());
     if args.all {
+        grants.forget_decisions().await.map_err(|error| error.to_string())?;
         return grants.end_all(|_| true, now).await.map(said).map_err(|error| error.to_string());
     }
     if let Some(person) = &args.person {

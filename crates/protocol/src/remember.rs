@@ -1,7 +1,5 @@
 //! Remembered decisions (decision 3; CON-32, CON-34, CON-39; ): the rules of an option that a deployment turns on.
 //!
-//! The rules alone: without clients that prove who they are there is nothing to remember, so no endpoint uses them yet.
-//!
 //! What this module guarantees:
 //! - [`Memory`] is made by [`Memory::of`] only, from a sign-in whose person approved on our page and asked for it.
 //! - A memory stands for the approval of the very same request, by the same browser, and for the account that made it: when another account
@@ -85,6 +83,36 @@ impl Memory {
             scopes: pending.scopes().clone(),
             until: now.after(MEMORY_LIFETIME),
         })
+    }
+
+    /// In whose browser it was made.
+    #[must_use]
+    pub fn browser(&self) -> &Digest<BrowserKey> {
+        &self.browser
+    }
+
+    /// By which account.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// About which client.
+    #[must_use]
+    pub fn client(&self) -> &ClientId {
+        &self.client
+    }
+
+    /// For which server.
+    #[must_use]
+    pub fn resource(&self) -> &ResourceUri {
+        &self.resource
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.until
     }
 
     /// Whether it is about this very request. A changed name is another request: it may be another client by now.

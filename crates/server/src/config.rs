@@ -21,6 +21,8 @@ pub struct Config {
     pub idp: IdpConfig,
     /// Who may come in.
     pub access: Rules,
+    /// How often people are asked.
+    pub consent: Consent,
     /// The MCP servers to protect: at least one.
     pub servers: Vec<ServerConfig>,
     /// How long things live.
@@ -29,6 +31,18 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Web origins whose pages may call the MCP endpoints, beside our own.
     pub allowed_origins: Vec<String>,
+}
+
+/// How often people are asked whether a client may act for them (decision 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consent {
+    /// Each time a client wants to sign in.
+    #[default]
+    Always,
+    /// Not again within [`MEMORY_LIFETIME`](deputy_protocol::remember::MEMORY_LIFETIME), if the person wishes it, and only where all of
+    /// these hold (CON-32): the very same request, by the same browser and account, of a client that proves who it is and that is answered at
+    /// a web server, and no other site sent the browser. On plain http people are asked each time.
+    Remember,
 }
 
 /// Where the state is kept.

@@ -9,6 +9,7 @@
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
 use deputy_protocol::TransactionId;
+use deputy_protocol::remember::MEMORY_LIFETIME;
 use deputy_protocol::secret::{BrowserKey, IdpState};
 use deputy_protocol::transaction::TRANSACTION_LIFETIME;
 use http::header::{COOKIE, SET_COOKIE};
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue};
 
 const OWNERSHIP: &str = "deputy-own-";
 const STATE: &str = "deputy-state-";
+const KNOWN: &str = "deputy-known";
 /// Browsers cut a cookie at 4096 bytes with its name and attributes (RFC 6265 §6.1).
 const PIECE_MAX: usize = 3600;
 /// Most open transactions whose cookies a browser keeps, of each kind.
@@ -42,6 +44,11 @@ impl CookieStyle {
     /// The style for an origin.
     pub(crate) fn of(origin: &str) -> Self {
         Self { secure: origin.starts_with("https://") }
+    }
+
+    /// Lets the browser be known again, for as long as a decision is remembered.
+    pub(crate) fn set_known(self, headers: &mut HeaderMap, sealed: &str) {
+        self.write(headers, KNOWN, sealed, Duration::seconds(i64::try_from(MEMORY_LIFETIME.as_secs()).unwrap_or(0)));
     }
 
     const fn prefix(self) -> &'static str {
@@ -102,6 +109,11 @@ impl Jar {
     /// Ends the ownership of a transaction: it is decided.
     pub(crate) fn clear_ownership(&self, headers: &mut HeaderMap, id: &TransactionId) {
         self.style.delete(headers, &format!("{OWNERSHIP}{id}"));
+    }
+
+    /// The sealed key under which this browser's decisions are remembered.
+    pub(crate) fn known(&self) -> Option<String> {
+        self.get(KNOWN).map(str::to_owned)
     }
 
     /// The sealed transaction that was approved in this browser under `state`.
@@ -173,6 +185,9 @@ fn is_ours(name: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if let Some(id) = name.strip_prefix(OWNERSHIP) {
         return TransactionId::parse(id).is_some();
+    }
+    if name == KNOWN {
+        return true;
     }
     let state = name.strip_prefix(STATE).and_then(|rest| rest.split_once('.'));
     state.is_some_and(|(base, piece)| base.len() == 24 && hex(base) && piece.parse().is_ok_and(|piece: usize| piece < PIECES_MAX))

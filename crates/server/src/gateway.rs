@@ -18,7 +18,7 @@ use moka::sync::Cache;
 
 use crate::clients::Clients;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ServerConfig, StoreConfig};
+use crate::config::{Config, Consent, ServerConfig, StoreConfig};
 use crate::cookies::CookieStyle;
 use crate::error::Failure;
 use crate::idp::{self, Provider};
@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) origins: Origins,
     pub(crate) hosts: HostRule,
     pub(crate) cookies: CookieStyle,
+    /// Whether decisions are remembered for those who ask for it.
+    pub(crate) remembers: bool,
     pub(crate) seal: Arc<Seal>,
     pub(crate) clients: Clients,
     pub(crate) keyring: Keyring,
@@ -206,6 +208,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         server_metadata: AuthorizationServer::new(&issuer, &catalog),
         resource_metadata,
         cookies: CookieStyle::of(issuer.as_str()),
+        remembers: config.consent == Consent::Remember && origins.cookies_are_ours().is_some(),
         issuer,
         catalog,
         lifetimes: config.tokens,

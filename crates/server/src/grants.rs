@@ -67,6 +67,14 @@ impl Grants {
         Ok(if self.0.grant(grant).await?.is_some() { Ended::Before } else { Ended::Unknown })
     }
 
+    /// Forgets every decision that people asked to be remembered. Ending a grant forgets those of its person about its client.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn forget_decisions(&self) -> Result<(), StoreError> {
+        self.0.take(Step::ForgetDecisions).await.map(drop)
+    }
+
     /// Ends every living grant of which `whose` says so, and counts them.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     StateCookie,
     /// A signed-in transaction, in the last page's form.
     LastPage,
+    /// The key under which a browser's decisions are remembered, in its cookie.
+    Browser,
     /// What the page of a refused callback says.
     Stopped,
     /// An MCP session's name, with whose it is.
@@ -51,6 +53,7 @@ impl Purpose {
             Self::Ticket => b"deputy ticket 1",
             Self::StateCookie => b"deputy state cookie 1",
             Self::LastPage => b"deputy last page 1",
+            Self::Browser => b"deputy browser 1",
             Self::Stopped => b"deputy stopped 1",
             Self::McpSession => b"deputy mcp session 1",
             Self::AtRest => b"deputy at rest 1",
@@ -64,6 +67,7 @@ pub(crate) struct Seal {
     ticket: LessSafeKey,
     state_cookie: LessSafeKey,
     last_page: LessSafeKey,
+    browser: LessSafeKey,
     stopped: LessSafeKey,
     mcp_session: LessSafeKey,
     at_rest: LessSafeKey,
@@ -79,6 +83,7 @@ impl Seal {
             ticket: key(master, Purpose::Ticket.label())?,
             state_cookie: key(master, Purpose::StateCookie.label())?,
             last_page: key(master, Purpose::LastPage.label())?,
+            browser: key(master, Purpose::Browser.label())?,
             stopped: key(master, Purpose::Stopped.label())?,
             mcp_session: key(master, Purpose::McpSession.label())?,
             at_rest: key(master, Purpose::AtRest.label())?,
@@ -93,6 +98,7 @@ impl Seal {
             Purpose::Ticket => &self.ticket,
             Purpose::StateCookie => &self.state_cookie,
             Purpose::LastPage => &self.last_page,
+            Purpose::Browser => &self.browser,
             Purpose::Stopped => &self.stopped,
             Purpose::McpSession => &self.mcp_session,
             Purpose::AtRest => &self.at_rest,

@@ -11,7 +11,7 @@ use deputy_protocol::family::{Hearing, Lifetimes};
 use deputy_protocol::scope::{Scope, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::web::Origins;
-use deputy_server::{Config, IdpConfig, ServerConfig, StoreConfig};
+use deputy_server::{Config, Consent, IdpConfig, ServerConfig, StoreConfig};
 use url::Url;
 
 use super::duration::{DAY, bounded};
@@ -33,8 +33,8 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         "the origin under which clients reach deputy",
     )?)?;
     let listen = listen(file.listen.as_ref(), &url)?;
-    consent(file.consent.as_ref())?;
     let mut notes = Vec::new();
+    let consent = consent(file.consent.as_ref(), &public_url, &mut notes)?;
     let idp = idp(file.idp, base, env, &mut notes)?;
     let allow = allow(file.access, &idp.issuer, &mut notes)?;
     into_server_config(Parts {
@@ -48,6 +48,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         public_url,
         idp,
         allow,
+        consent,
         notes,
     })
 }
@@ -60,6 +61,7 @@ struct Parts {
     store: StoreConfig,
     idp: IdpConfig,
     allow: Vec<Located<String>>,
+    consent: Consent,
     servers: Vec<ServerConfig>,
     tokens: Lifetimes,
     allowed_hosts: Vec<String>,
@@ -69,8 +71,21 @@ struct Parts {
 
 fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
     let access = rules(&parts.allow)?;
-    let Parts { listen, public_url, data_dir, store, idp, allow, servers, tokens, allowed_hosts, allowed_origins, notes } = parts;
-    let server = Config { public_url, data_dir, store, idp, access, servers, tokens, allowed_hosts, allowed_origins };
+    let Parts {
+        listen,
+        public_url,
+        data_dir,
+        store,
+        idp,
+        allow,
+        consent,
+        servers,
+        tokens,
+        allowed_hosts,
+        allowed_origins,
+        notes,
+    } = parts;
+    let server = Config { public_url, data_dir, store, idp, access, consent, servers, tokens, allowed_hosts, allowed_origins };
     Ok(Settings { listen, server, allow: allow.into_iter().map(|rule| rule.value).collect(), notes })
 }
 
@@ -132,19 +147,23 @@ fn store_url(text: &str, place: &Place) -> Result<StoreConfig, Problem> {
     good.then(|| StoreConfig::Postgres(ClientSecret::from_text(text.to_owned()))).ok_or_else(wrong)
 }
 
-fn consent(raw: Option<&Located<String>>) -> Result<(), Problem> {
-    let Some(raw) = raw else { return Ok(()) };
+fn consent(raw: Option<&Located<String>>, public_url: &Issuer, notes: &mut Vec<String>) -> Result<Consent, Problem> {
+    let Some(raw) = raw else { return Ok(Consent::Always) };
     match raw.value.as_str() {
-        "always" => Ok(()),
-        "remember" => Err(Problem::new(
-            &raw.place,
-            "consent = \"remember\" comes in a later version. Use \"always\", which asks each time.",
-        )),
+        "always" => Ok(Consent::Always),
+        "remember" if public_url.as_str().starts_with("https://") => Ok(Consent::Remember),
+        "remember" => {
+            notes.push(
+                "consent = \"remember\" does nothing on plain http, where any program on the machine can set cookies: people are asked each time."
+                    .to_owned(),
+            );
+            Ok(Consent::Remember)
+        }
         "never" | "off" | "none" => Err(Problem::new(
             &raw.place,
             "consent cannot be switched off: without it, deputy would be a confused deputy. Use \"always\".",
         )),
-        _ => Err(Problem::new(&raw.place, "consent must be \"always\".")),
+        _ => Err(Problem::new(&raw.place, "consent must be \"always\" or \"remember\".")),
     }
 }
 

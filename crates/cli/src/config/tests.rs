@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use deputy_server::StoreConfig;
+use deputy_server::{Consent, StoreConfig};
 
 use super::{Settings, Source, parse};
 
@@ -56,13 +56,22 @@ fn the_smallest_useful_file_is_enough() {
     assert_eq!(config.servers[0].scopes.to_string(), "mcp");
     assert_eq!(config.servers[0].name, "Company Wiki");
     assert_eq!(config.tokens.access_token, Duration::from_secs(300));
+    assert_eq!(config.consent, Consent::Always);
     assert!(settings.notes.is_empty(), "{:?}", settings.notes);
+}
+
+#[test]
+fn remembering_needs_https() {
+    let remember = format!("consent = \"remember\"\n{GOOD}");
+    assert!(load(&remember).unwrap().notes.is_empty());
+    let notes = load(&remember.replace("https://mcp.example.com", "http://localhost:8000")).unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains("does nothing on plain http")), "{notes:?}");
 }
 
 #[test]
 fn every_key_is_read() {
     let full = format!(
-        "listen = \"[::1]:9999\"\ndata_dir = \"/var/lib/deputy\"\nconsent = \"always\"\nallowed_hosts = [\"mcp.internal:8443\"]\n\
+        "listen = \"[::1]:9999\"\ndata_dir = \"/var/lib/deputy\"\nconsent = \"remember\"\nallowed_hosts = [\"mcp.internal:8443\"]\n\
          allowed_origins = [\"https://app.example.com\"]\n{}scopes = [\"read\", \"write\"]\n[tokens]\ncode_lifetime = \"30s\"\n\
          access_token_lifetime = \"10m\"\nrefresh_idle_lifetime = \"7d\"\nrefresh_absolute_lifetime = \"30d\"\nrefresh_grace = \"10s\"\n\
          recheck_after = \"5m\"\nwithout_recheck = \"8h\"\n",
@@ -72,6 +81,7 @@ fn every_key_is_read() {
     let config = &settings.server;
     assert_eq!(settings.listen.to_string(), "[::1]:9999");
     assert_eq!(config.data_dir, Path::new("/var/lib/deputy"));
+    assert_eq!(config.consent, Consent::Remember);
     assert!(config.idp.userinfo);
     assert_eq!(config.idp.scopes, ["openid", "groups"]);
     assert_eq!(config.servers[0].scopes.to_string(), "read write");
@@ -143,7 +153,7 @@ fn what_is_refused_is_refused_with_words() {
         ("issuer = \"https://login.example.com\"", "", " the identity provider's issuer is missing."),
         ("\"deputy\"", "\"\"", "5:13: the client_id of deputy at the identity provider is empty."),
         // Decisions that are not configurable
-        ("\n[idp]", "consent = \"remember\"\n[idp]", "2:11: consent = \"remember\" comes in a later version."),
+        ("\n[idp]", "consent = \"sometimes\"\n[idp]", "2:11: consent must be \"always\" or \"remember\"."),
         ("\n[idp]", "consent = \"never\"\n[idp]", "2:11: consent cannot be switched off"),
         ("[idp]", "[idp]\nprovider = \"entra\"", "4:12: provider must be \"oidc\""),
         // Who may come in

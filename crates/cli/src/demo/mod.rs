@@ -124,6 +124,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
             userinfo: false,
         },
         access: Rules::parse(&["*"])?,
+        consent: deputy_server::Consent::Always,
         servers: vec![ServerConfig {
             path: "/mcp".to_owned(),
             url: backend.parse()?,

@@ -60,6 +60,19 @@ CREATE TABLE codes (
 CREATE INDEX codes_of_grant ON codes (grant_id);
 CREATE INDEX codes_ending ON codes (ends_at);
 
+-- Decisions that their people do not want to be asked about again (JSON), each by the browser that it was made in.
+CREATE TABLE memories (
+  browser  BYTEA NOT NULL,
+  client   TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  subject  TEXT NOT NULL,
+  decision TEXT NOT NULL,
+  until    BIGINT NOT NULL,
+  PRIMARY KEY (browser, client, resource)
+);
+CREATE INDEX memories_of_subject ON memories (subject, client);
+CREATE INDEX memories_ending ON memories (until);
+
 -- The feed by which every process learns of revocations. Its head is locked while an entry is made, so that entries become visible in
 -- the order of their numbers and nobody reads past one.
 CREATE TABLE revocations (

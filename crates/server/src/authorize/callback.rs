@@ -11,7 +11,7 @@ use deputy_protocol::{GrantId, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{Refusal, see_other};
-use super::{finish, stopped};
+use super::{finish, memory, stopped};
 use crate::dispatch::Incoming;
 use crate::error::Failure;
 use crate::gateway::Shared;
@@ -72,7 +72,7 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;
     let signed_in = answer.signed_in(admitted);
     match signed_in.may_leave(&gateway.origins) {
-        Some(browser) => complete(gateway, signed_in, browser, tokens).await,
+        Some(browser) => complete(gateway, request, signed_in, browser, tokens).await,
         None => finish::show(gateway, signed_in, tokens),
     }
 }
@@ -119,20 +119,27 @@ async fn redeem_once(gateway: &Shared, answer: &IdpAnswer, code: &str) -> Result
 /// The one write of a sign-in: state used, grant, the provider's tokens, the code. Only then does the code leave.
 pub(super) async fn complete(
     gateway: &Shared,
+    request: &Incoming,
     signed_in: SignedIn,
     browser: OwnBrowser,
     tokens: SealedTokens,
 ) -> Result<Response, Refusal> {
+    let kept = memory::keep(gateway, request, &signed_in, &browser)?;
+    let (memory, known) = kept.map(|kept| (kept.memory, kept.cookie)).unzip();
     let new = signed_in.grant(browser, GrantId::new(gateway.random()?), gateway.clock.now());
     let code = AuthorizationCode::new(&gateway.random()?);
     let location = new.redirect.with_code(&code);
-    let completed = completed(gateway, new, tokens, &code);
+    let completed = Completed { memory, ..completed(gateway, new, tokens, &code) };
     let grant = completed.grant.clone();
     if !gateway.store.take(Step::Complete(Box::new(completed))).await.map_err(Failure::from)? {
         return Err(Reason::TransactionUsed.into());
     }
     tracing::info!(target: "deputy::event", event = "signed_in", grant = %grant.id, subject = grant.subject, client_name = grant.client_name.as_str());
-    Ok(see_other(&location))
+    let mut response = see_other(&location);
+    if let Some(known) = known {
+        gateway.cookies.set_known(response.headers_mut(), &known);
+    }
+    Ok(response)
 }
 
 fn completed(gateway: &Shared, new: NewGrant, idp: SealedTokens, code: &AuthorizationCode) -> Completed {
@@ -148,6 +155,7 @@ fn completed(gateway: &Shared, new: NewGrant, idp: SealedTokens, code: &Authoriz
         challenge: new.challenge,
         refresh: new.refresh,
         code_ends: new.granted_at.after(gateway.lifetimes.code),
+        memory: None,
     }
 }
 

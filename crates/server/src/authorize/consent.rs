@@ -40,6 +40,7 @@ pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending) -> Re
         scopes: pending.scopes(),
         idp_host: gateway.idp.display_host(),
         idp_scopes: &gateway.idp.scopes(),
+        remember: gateway.remembers && pending.may_be_remembered(),
         ticket: &sealed,
         action: "/consent",
     })
@@ -53,7 +54,7 @@ pub(crate) async fn post(gateway: &Shared, request: &Incoming) -> Response {
     let judged = judge(gateway, request);
     match judged {
         Ok(Decision::Approved(approval)) => {
-            let asked = ask_idp(gateway, request, approval).await;
+            let asked = ask_idp(gateway, request, approval, "consent_approved").await;
             asked.unwrap_or_else(|refusal| refusal.into_response(gateway, request, "consent"))
         }
         Ok(Decision::Denied(redirect, id)) => {
@@ -78,7 +79,12 @@ fn judge(gateway: &Shared, request: &Incoming) -> Result<Decision, Reason> {
 }
 
 /// Approved: a fresh request to the provider, remembered in this browser alone, on the very response that leaves for it (CON-18).
-async fn ask_idp(gateway: &Shared, request: &Incoming, approval: Approval) -> Result<Response, Refusal> {
+pub(super) async fn ask_idp(
+    gateway: &Shared,
+    request: &Incoming,
+    approval: Approval,
+    event: &'static str,
+) -> Result<Response, Refusal> {
     let asked = IdpRequest {
         state: IdpState::new(&gateway.random()?),
         nonce: Nonce::new(&gateway.random()?),
@@ -89,7 +95,7 @@ async fn ask_idp(gateway: &Shared, request: &Incoming, approval: Approval) -> Re
     // The provider may be away. Then the page says so, the decision stands, and the person can press the button again.
     let location = gateway.idp.authorization_url(awaiting.request()).await?;
     let sealed = gateway.seal.seal(Purpose::StateCookie, &awaiting)?;
-    tracing::info!(target: "deputy::event", event = "consent_approved", transaction = %awaiting.id());
+    tracing::info!(target: "deputy::event", event, transaction = %awaiting.id());
     let mut response = see_other(&location);
     let jar = gateway.cookies.read(&request.headers);
     jar.clear_ownership(response.headers_mut(), awaiting.id());
@@ -103,7 +109,7 @@ async fn ask_idp(gateway: &Shared, request: &Incoming, approval: Approval) -> Re
 #[cfg(feature = "test-hooks")]
 fn without_asking(gateway: &Shared, request: &Incoming, pending: Pending) -> Result<Response, Refusal> {
     use futures_util::FutureExt as _;
-    let asked = ask_idp(gateway, request, Approval::without_asking(pending)).now_or_never();
+    let asked = ask_idp(gateway, request, Approval::without_asking(pending), "consent_skipped").now_or_never();
     asked.unwrap_or_else(|| Err(Reason::IdpUnavailable.into()))
 }
 

@@ -47,7 +47,7 @@ pub(super) fn show(gateway: &Shared, signed_in: SignedIn, tokens: SealedTokens) 
 /// `POST /finish`.
 pub(crate) async fn post(gateway: &Shared, request: &Incoming) -> Response {
     let finished = match judge(gateway, request) {
-        Ok((LastDecision::Finished(signed_in, browser), tokens)) => complete(gateway, *signed_in, browser, tokens).await,
+        Ok((LastDecision::Finished(signed_in, browser), tokens)) => complete(gateway, request, *signed_in, browser, tokens).await,
         Ok((LastDecision::Denied(redirect, id), _)) => {
             tracing::info!(target: "deputy::event", event = "last_page_denied", transaction = %id);
             Ok(see_other(&redirect.with_error(OAuthError::AccessDenied, Reason::ConsentDenied)))

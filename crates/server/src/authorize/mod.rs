@@ -5,6 +5,7 @@
 pub(crate) mod callback;
 pub(crate) mod consent;
 pub(crate) mod finish;
+mod memory;
 mod refusal;
 pub(crate) mod stopped;
 
@@ -12,6 +13,7 @@ use axum::response::Response;
 use deputy_protocol::Reason;
 use deputy_protocol::authorization::begin;
 use deputy_protocol::params::Params;
+use deputy_protocol::remember::Asked;
 
 use crate::dispatch::Incoming;
 use crate::gateway::Shared;
@@ -26,6 +28,9 @@ async fn authorize(gateway: &Shared, request: &Incoming) -> Result<Response, Ref
     let params = Params::parse(request.query.as_deref().unwrap_or_default().as_bytes())?;
     let client = gateway.clients.resolve(params.get("client_id").ok_or(Reason::ClientUnknown)?).await?;
     let pending = begin(&params, &client, &gateway.issuer, &gateway.catalog, gateway.clock.now(), gateway.random()?)?;
-    // Always our own page before the identity provider (CON-02).
-    consent::show(gateway, request, pending)
+    // Always our own page before the identity provider (CON-02), unless this very request was decided on it before (CON-32).
+    match memory::look(gateway, request, &params, pending).await {
+        Asked::Person(pending) => consent::show(gateway, request, pending),
+        Asked::Memory(approval) => consent::ask_idp(gateway, request, approval, "consent_remembered").await,
+    }
 }

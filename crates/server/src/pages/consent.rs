@@ -44,6 +44,8 @@ pub(crate) struct ConsentView<'a> {
     pub(crate) idp_host: &'a str,
     /// The scopes that we ask for there (CON-05).
     pub(crate) idp_scopes: &'a [String],
+    /// Whether the person may wish not to be asked again.
+    pub(crate) remember: bool,
     /// The sealed ticket for the hidden field (CON-07).
     pub(crate) ticket: &'a str,
     /// Where the form is posted.

@@ -15,6 +15,7 @@ pub(super) struct Sample {
     pub(super) server: String,
     pub(super) scopes: Vec<String>,
     pub(super) idp_scopes: Vec<String>,
+    pub(super) remember: bool,
     pub(super) ticket: String,
 }
 
@@ -28,6 +29,7 @@ impl Sample {
             server: "Company Wiki".to_owned(),
             scopes: text(&["mcp"]),
             idp_scopes: text(&["openid", "profile", "email"]),
+            remember: false,
             ticket: "dpt_sealed".to_owned(),
         }
     }
@@ -59,6 +61,7 @@ impl Sample {
             scopes: &scopes,
             idp_host: "login.example.com",
             idp_scopes: &self.idp_scopes,
+            remember: self.remember,
             ticket: &self.ticket,
             action: "/consent",
         })

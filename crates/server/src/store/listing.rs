@@ -61,6 +61,7 @@ pub(in crate::store) async fn count(connection: &mut Connection) -> StoreResult<
         ("lines", "SELECT count(*) FROM lines"),
         ("completed_transactions", "SELECT count(*) FROM completed_transactions"),
         ("codes", "SELECT count(*) FROM codes"),
+        ("memories", "SELECT count(*) FROM memories"),
         ("revocations", "SELECT count(*) FROM revocations"),
         ("signing_keys", "SELECT count(*) FROM signing_keys"),
     ] {

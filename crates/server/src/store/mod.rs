@@ -19,7 +19,8 @@ use async_trait::async_trait;
 use deputy_protocol::Timestamp;
 use deputy_protocol::family::{CodeRecord, CodeState, Grant, Line, Standing, Word};
 use deputy_protocol::ids::{GrantId, TransactionId};
-use deputy_protocol::secret::{AuthorizationCode, Digest};
+use deputy_protocol::remember::Memory;
+use deputy_protocol::secret::{AuthorizationCode, BrowserKey, Digest};
 
 pub(crate) use once::{Redeemed, Redemption, Rotation};
 pub(crate) use postgres::Postgres;
@@ -149,6 +150,9 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
 
     /// What a grant's person is asked about with at the provider, sealed.
     async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>>;
+
+    /// The newest decisions that are remembered of a browser.
+    async fn memories(&self, browser: &Digest<BrowserKey>) -> StoreResult<Vec<Memory>>;
 
     /// The number of the newest revocation that there ever was.
     async fn feed_head(&self) -> StoreResult<i64>;

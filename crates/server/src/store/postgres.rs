@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deputy_protocol::Timestamp;
 use deputy_protocol::ids::{GrantId, TransactionId};
-use deputy_protocol::secret::{AuthorizationCode, ClientSecret, Digest};
+use deputy_protocol::remember::Memory;
+use deputy_protocol::secret::{AuthorizationCode, BrowserKey, ClientSecret, Digest};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, query_as};
@@ -137,6 +138,10 @@ impl Store for Postgres {
 
     async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>> {
         in_time(async { statements::idp_tokens(&mut *self.read().await?, grant).await }).await
+    }
+
+    async fn memories(&self, browser: &Digest<BrowserKey>) -> StoreResult<Vec<Memory>> {
+        in_time(async { statements::memories(&mut *self.read().await?, browser).await }).await
     }
 
     async fn feed_head(&self) -> StoreResult<i64> {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deputy_protocol::Timestamp;
 use deputy_protocol::ids::{GrantId, TransactionId};
-use deputy_protocol::secret::{AuthorizationCode, Digest};
+use deputy_protocol::remember::Memory;
+use deputy_protocol::secret::{AuthorizationCode, BrowserKey, Digest};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, query};
@@ -222,6 +223,10 @@ impl Store for Sqlite {
 
     async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>> {
         statements::idp_tokens(&mut *self.read().await?, grant).await
+    }
+
+    async fn memories(&self, browser: &Digest<BrowserKey>) -> StoreResult<Vec<Memory>> {
+        statements::memories(&mut *self.read().await?, browser).await
     }
 
     async fn feed_head(&self) -> StoreResult<i64> {

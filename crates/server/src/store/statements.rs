@@ -30,9 +30,13 @@ mod feed;
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 #[path = "listing.rs"]
 mod listing;
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+#[path = "memories.rs"]
+mod memories;
 
 pub(super) use feed::{feed_head, revocations_after};
 pub(super) use listing::{count, idle_grants, living_grants, newest_sign_in};
+pub(super) use memories::memories;
 
 type Connection = <Db as Database>::Connection;
 type Row = <Db as Database>::Row;
@@ -49,6 +53,7 @@ pub(super) async fn take(connection: &mut Connection, step: &Step) -> StoreResul
         Step::Revoke(step) => revoke(connection, step).await,
         Step::Ask(step) => ask(connection, step).await,
         Step::Hear(step) => hear(connection, step).await,
+        Step::ForgetDecisions => memories::forget_all(connection).await,
         Step::AddFirstSigningKey(key) => add_first_signing_key(connection, key).await,
         Step::AddSigningKey(key) => add_signing_key(connection, key).await,
         Step::ForgetSigningKey(kid) => forget_signing_key(connection, kid).await,
@@ -84,6 +89,9 @@ async fn complete(connection: &mut Connection, completed: &Completed) -> StoreRe
         .bind(seconds(completed.code_ends))
         .execute(&mut *connection)
         .await?;
+    if let Some(memory) = &completed.memory {
+        memories::keep(connection, memory).await?;
+    }
     Ok(true)
 }
 
@@ -158,6 +166,7 @@ async fn revoke(connection: &mut Connection, step: &Revoke) -> StoreResult<bool>
     if revoked.rows_affected() == 0 {
         return Ok(false);
     }
+    memories::forget(&mut *connection, &step.grant).await?;
     feed::tell(connection, &step.grant, step.now).await?;
     Ok(true)
 }
@@ -244,6 +253,11 @@ async fn sweep(connection: &mut Connection, sweep: Sweep) -> StoreResult<bool> {
         ),
         ("DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE ends_at <= $1 LIMIT $2)", sweep.codes),
         ("DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ends_at <= $1 LIMIT $2)", sweep.grants),
+        (
+            "DELETE FROM memories WHERE (browser, client, resource) IN \
+             (SELECT browser, client, resource FROM memories WHERE until <= $1 LIMIT $2)",
+            sweep.grants,
+        ),
         (
             "DELETE FROM revocations WHERE sequence IN (SELECT sequence FROM revocations WHERE at <= $1 LIMIT $2)",
             sweep.revocations,

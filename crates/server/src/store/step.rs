@@ -7,6 +7,7 @@ use deputy_protocol::family::{Generation, Grant, Line};
 use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::remember::Memory;
 use deputy_protocol::secret::{AuthorizationCode, Digest};
 use deputy_protocol::{Reason, Timestamp};
 
@@ -27,6 +28,8 @@ pub(crate) enum Step {
     Ask(Ask),
     /// Writes what the provider said, unless the question was another.
     Hear(Box<Heard>),
+    /// Forgets every remembered decision: people are asked again.
+    ForgetDecisions,
     /// Adds a signing key, unless there is one.
     AddFirstSigningKey(SealedKey),
     /// Adds another signing key.
@@ -62,6 +65,8 @@ pub(crate) struct Completed {
     pub(crate) refresh: bool,
     /// When the code ends.
     pub(crate) code_ends: Timestamp,
+    /// The decision, if it is to be remembered.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// The use of a code.

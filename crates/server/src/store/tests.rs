@@ -3,6 +3,7 @@
 
 mod feed;
 mod listing;
+mod memories;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -219,6 +220,7 @@ fn completed(grant: u8) -> Completed {
         challenge: Verifier::new(&[grant; 32]).challenge(),
         refresh: true,
         code_ends: start.after(Duration::from_secs(CODE)),
+        memory: None,
     }
 }
 

@@ -20,7 +20,9 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
-use deputy_server::{Config, Gateway, Grants, IdpConfig, RotateError, ServerConfig, SigningKey, StartError, StoreConfig};
+use deputy_server::{
+    Config, Consent, Gateway, Grants, IdpConfig, RotateError, ServerConfig, SigningKey, StartError, StoreConfig,
+};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
@@ -107,6 +109,7 @@ impl World {
                 userinfo: false,
             },
             access: Rules::parse(&["*"]).expect("rules"),
+            consent: Consent::Always,
             servers: vec![ServerConfig {
                 path: "/mcp".to_owned(),
                 url: backend_url.parse().expect("a URL"),
