@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use deputy_server::{Consent, StoreConfig};
+use deputy_protocol::redirect::RedirectUri;
+use deputy_server::{ClientAuth, ClientConfig, Consent, StoreConfig};
 
 use crate::config::{Settings, show_duration};
 
@@ -40,6 +41,10 @@ pub(crate) fn settings(settings: &Settings) -> String {
             &format!("{public_url}{}   \"{}\", scopes {}, goes to {}", server.path, server.name, server.scopes, server.url),
         );
     }
+    for client in &config.clients {
+        let uris: Vec<&str> = client.redirect_uris().iter().map(RedirectUri::as_str).collect();
+        row("client", &format!("{}   \"{}\", {}, answers go to {}", client.id(), client.name(), auth(client), uris.join(" ")));
+    }
     let tokens = &config.tokens;
     let show = show_duration;
     row(
@@ -74,6 +79,15 @@ const fn consent(consent: Consent) -> &'static str {
             "not asked again for 30 days, if a person wishes that: for the very same request, browser and account, of clients that prove who they \
              are and are answered at a web server, and only when no other site sent the browser. A revoked grant is asked about again."
         }
+    }
+}
+
+/// How a client of the operator authenticates.
+fn auth(client: &ClientConfig) -> String {
+    match client.auth() {
+        ClientAuth::Public => "without a secret".to_owned(),
+        ClientAuth::Secret { by: Some(method), .. } => method.as_str().to_owned(),
+        ClientAuth::Secret { by: None, .. } => "client_secret_basic or client_secret_post".to_owned(),
     }
 }
 

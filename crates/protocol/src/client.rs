@@ -13,7 +13,7 @@ use crate::redirect::{Destination, RedirectUri};
 use crate::time::Timestamp;
 
 /// Most redirect URIs in one registration.
-const REDIRECT_URIS_MAX: usize = 20;
+pub const REDIRECT_URIS_MAX: usize = 20;
 /// Longest name that is shown, in characters.
 const NAME_MAX: usize = 64;
 
@@ -254,6 +254,8 @@ pub enum Proof {
         /// The host.
         host: String,
     },
+    /// The operator of this deployment, who registered it in the configuration.
+    Operator,
 }
 
 /// The body of a successful registration (RFC 7591 §3.2.1).

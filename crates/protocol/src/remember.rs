@@ -41,7 +41,8 @@ impl DirectEntry {
 /// Whether decisions about a client may be remembered: only where somebody vouches for it, and where the answer goes to a web server.
 /// Behind a loopback address is whatever program listens there, behind a private-use scheme whatever claimed it.
 pub(crate) fn may_remember(client: &Client, redirect: &TrustedRedirect) -> bool {
-    let proven = matches!(client.proof, Proof::Document { .. }) && redirect.uri().destination() == Destination::Web;
+    let proven =
+        matches!(client.proof, Proof::Document { .. } | Proof::Operator) && redirect.uri().destination() == Destination::Web;
     passes(Guard::RememberClient, proven)
 }
 

@@ -157,7 +157,13 @@ impl ClientSecret {
     /// Whether both are the same. Both are hashed first, so the time taken tells nothing.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
-        Digest::<Self>::of(self.expose().as_bytes()) == Digest::of(other.expose().as_bytes())
+        self.digest() == other.digest()
+    }
+
+    /// What stands for it where it is only compared.
+    #[must_use]
+    pub fn digest(&self) -> Digest<Self> {
+        Digest::of(self.expose().as_bytes())
     }
 
     /// The text itself, for the one place that sends it to its owner.

@@ -1,5 +1,7 @@
 //! What a gateway needs to know, already checked for form: the binary reads it from TOML, a Rust program builds it.
 
+mod clients;
+
 use std::path::PathBuf;
 
 use deputy_protocol::Issuer;
@@ -7,6 +9,8 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::ClientSecret;
+
+pub use clients::{ClientAuth, ClientConfig, WrongClient};
 
 /// The configuration of one gateway.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct Config {
     pub consent: Consent,
     /// The MCP servers to protect: at least one.
     pub servers: Vec<ServerConfig>,
+    /// The clients that the operator registered.
+    pub clients: Vec<ClientConfig>,
     /// How long things live.
     pub tokens: Lifetimes,
     /// Further `Host` values to accept, for a reverse proxy that does not pass the original on.

@@ -177,6 +177,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let hosts = origins.host_rule().also(&config.allowed_hosts);
     let master = master::load_or_create(&config.data_dir)?;
     let seal = Arc::new(Seal::new(&master).map_err(Failure::from)?);
+    let clients = Clients::new(Arc::clone(&seal), config.clients).map_err(StartError::Config)?;
     let store = open_store(&config.store, &config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
@@ -215,7 +216,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         rules: config.access,
         origins,
         hosts,
-        clients: Clients::new(Arc::clone(&seal)),
+        clients,
         seal,
         keyring,
         store,

@@ -37,7 +37,7 @@ mod serve;
 mod store;
 mod token;
 
-pub use config::{Config, Consent, IdpConfig, ServerConfig, StoreConfig};
+pub use config::{ClientAuth, ClientConfig, Config, Consent, IdpConfig, ServerConfig, StoreConfig, WrongClient};
 pub use error::Failure;
 pub use gateway::{Gateway, StartError, migrate, rotate_signing_key, signing_keys};
 pub use grants::{EndError, Ended, Grants};

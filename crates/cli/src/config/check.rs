@@ -11,15 +11,16 @@ use deputy_protocol::family::{Hearing, Lifetimes};
 use deputy_protocol::scope::{Scope, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::web::Origins;
-use deputy_server::{Config, Consent, IdpConfig, ServerConfig, StoreConfig};
+use deputy_server::{ClientConfig, Config, Consent, IdpConfig, ServerConfig, StoreConfig};
 use url::Url;
 
 use super::duration::{DAY, bounded};
 use super::file::{Access, File, Given, Idp, SECRET_VARIABLE, STORE_VARIABLE, Server, Store, Tokens};
 use super::place::{Located, Place};
-use super::{Env, Problem, Settings, secret, urls};
+use super::{Env, Problem, Settings, clients, secret, urls};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
+const FROM_CONSOLE: &str = "Copy the client secret from the identity provider's console.";
 const DATA_DIR: &str = "deputy-data";
 /// Providers whose sign-in is open to the whole world.
 const PUBLIC_PROVIDERS: &[&str] =
@@ -42,6 +43,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         data_dir: data_dir(file.data_dir.as_ref(), base),
         store: store(file.given_store.as_ref(), file.store.as_ref(), base, env)?,
         servers: servers(&file.server)?,
+        clients: clients::configured(&file.client, base, env)?,
         tokens: tokens(&file.tokens)?,
         allowed_hosts: hosts(&file.allowed_hosts)?,
         allowed_origins: origins(&file.allowed_origins, &public_url)?,
@@ -63,6 +65,7 @@ struct Parts {
     allow: Vec<Located<String>>,
     consent: Consent,
     servers: Vec<ServerConfig>,
+    clients: Vec<ClientConfig>,
     tokens: Lifetimes,
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
@@ -80,12 +83,14 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         allow,
         consent,
         servers,
+        clients,
         tokens,
         allowed_hosts,
         allowed_origins,
         notes,
     } = parts;
-    let server = Config { public_url, data_dir, store, idp, access, consent, servers, tokens, allowed_hosts, allowed_origins };
+    let server =
+        Config { public_url, data_dir, store, idp, access, consent, servers, clients, tokens, allowed_hosts, allowed_origins };
     Ok(Settings { listen, server, allow: allow.into_iter().map(|rule| rule.value).collect(), notes })
 }
 
@@ -131,7 +136,7 @@ fn store(given: Option<&Given>, raw: Option<&Located<Store>>, base: &Path, env: 
         Store::Text(text) => store_url(text, &raw.place),
         Store::Secret(source) => {
             let source = Located { value: source.clone(), place: raw.place.clone() };
-            store_url(secret::fetch(&source, base, env)?.expose(), &raw.place)
+            store_url(secret::fetch(&source, base, env, "Write the whole URL of the database there.")?.expose(), &raw.place)
         }
     }
 }
@@ -205,9 +210,9 @@ fn client_secret(
     env: Env<'_>,
 ) -> Result<Option<ClientSecret>, Problem> {
     if let Some(text) = given {
-        return secret::given(text, &Place::Env(SECRET_VARIABLE)).map(Some);
+        return secret::given(text, &Place::Env(SECRET_VARIABLE), FROM_CONSOLE).map(Some);
     }
-    source.map(|source| secret::fetch(source, base, env)).transpose()
+    source.map(|source| secret::fetch(source, base, env, FROM_CONSOLE)).transpose()
 }
 
 fn idp_scopes(raw: Option<&Located<Vec<String>>>) -> Result<Vec<String>, Problem> {

@@ -1,6 +1,7 @@
 //! The file as it is written, and the environment laid over it.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::place::{Located, Place, Source};
 use super::secret::SecretSource;
@@ -27,6 +28,8 @@ pub(super) struct File {
     pub(super) access: Option<Access>,
     #[serde(default)]
     pub(super) server: Vec<Server>,
+    #[serde(default)]
+    pub(super) client: Vec<Client>,
     #[serde(default)]
     pub(super) tokens: Tokens,
 }
@@ -81,6 +84,20 @@ pub(super) struct Server {
     pub(super) url: Located<String>,
     pub(super) name: Option<Located<String>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
+}
+
+/// `[[client]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Client {
+    pub(super) id: Located<String>,
+    pub(super) name: Located<String>,
+    pub(super) redirect_uris: Vec<Located<String>>,
+    pub(super) secret: Option<Located<SecretSource>>,
+    pub(super) secret_sha256: Option<Located<String>>,
+    pub(super) jwks: Option<Located<IgnoredAny>>,
+    pub(super) jwks_uri: Option<Located<IgnoredAny>>,
+    pub(super) auth_method: Option<Located<String>>,
 }
 
 /// `[tokens]`.

@@ -73,8 +73,8 @@ impl<'de> Deserialize<'de> for SecretSource {
 
 struct SourceVisitor;
 
-const NOT_INLINE: &str = "a secret does not belong in this file. Write client_secret = { file = \"/path/to/secret\" } or \
-                          client_secret = { env = \"VARIABLE\" }, and replace a secret that was written here";
+const NOT_INLINE: &str = "a secret does not belong in this file. Write { file = \"/path/to/secret\" } or { env = \"VARIABLE\" } \
+                          instead, and replace a secret that was written here";
 
 impl<'de> Visitor<'de> for SourceVisitor {
     type Value = SecretSource;
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for SourceVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {
-        let wrong = || A::Error::custom("client_secret must have exactly one key, file or env: { file = \"/path/to/secret\" }");
+        let wrong = || A::Error::custom("a secret has exactly one key, file or env: { file = \"/path/to/secret\" }");
         let source = match map.next_key::<String>()?.as_deref() {
             Some("file") => SecretSource::File(map.next_value()?),
             Some("env") => SecretSource::Env(map.next_value()?),
@@ -107,8 +107,8 @@ impl<'de> Visitor<'de> for SourceVisitor {
     }
 }
 
-/// Fetches a secret from where it lies and judges it.
-pub(super) fn fetch(source: &Located<SecretSource>, base: &Path, env: Env<'_>) -> Result<ClientSecret, Problem> {
+/// Fetches a secret from where it lies and judges it; `advice` says how to get a good one.
+pub(super) fn fetch(source: &Located<SecretSource>, base: &Path, env: Env<'_>, advice: &str) -> Result<ClientSecret, Problem> {
     let place = &source.place;
     let (text, name) = match &source.value {
         SecretSource::Env(name) => {
@@ -120,15 +120,15 @@ pub(super) fn fetch(source: &Located<SecretSource>, base: &Path, env: Env<'_>) -
             (read_file(&path, place)?, format!("the secret in {}", path.display()))
         }
     };
-    judge(text.trim_end_matches(['\r', '\n']), &name, place)
+    judge(text.trim_end_matches(['\r', '\n']), &name, place, advice)
 }
 
 /// A secret that was given directly: by an overlaying environment variable.
-pub(super) fn given(text: &str, place: &Place) -> Result<ClientSecret, Problem> {
-    judge(text.trim_end_matches(['\r', '\n']), "the secret", place)
+pub(super) fn given(text: &str, place: &Place, advice: &str) -> Result<ClientSecret, Problem> {
+    judge(text.trim_end_matches(['\r', '\n']), "the secret", place, advice)
 }
 
-fn judge(text: &str, name: &str, place: &Place) -> Result<ClientSecret, Problem> {
+fn judge(text: &str, name: &str, place: &Place, advice: &str) -> Result<ClientSecret, Problem> {
     let bare: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let mut characters = text.chars();
     let first = characters.next();
@@ -143,7 +143,7 @@ fn judge(text: &str, name: &str, place: &Place) -> Result<ClientSecret, Problem>
     } else {
         return Ok(ClientSecret::from_text(text.to_owned()));
     };
-    Err(Problem::new(place, format!("{name} {wrong}. Copy the client secret from the identity provider's console.")))
+    Err(Problem::new(place, format!("{name} {wrong}. {advice}")))
 }
 
 fn read_file(path: &Path, place: &Place) -> Result<String, Problem> {

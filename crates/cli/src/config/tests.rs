@@ -1,5 +1,7 @@
 //! What a configuration may say, and what people read when it is wrong.
 
+mod clients;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -133,6 +133,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         }],
         tokens: Lifetimes::default(),
         allowed_hosts: Vec::new(),
+        clients: Vec::new(),
         allowed_origins: Vec::new(),
     })
 }

@@ -1,6 +1,7 @@
 //! The consent page and the decision (CON-04…08, CON-30…38; decision 2).
 
 use axum::response::{IntoResponse as _, Response};
+use deputy_protocol::client::Proof;
 use deputy_protocol::consent::{Approval, Decision, Ticket, decide};
 use deputy_protocol::hooks::{Guard, removed};
 use deputy_protocol::params::Params;
@@ -19,7 +20,7 @@ use crate::seal::Purpose;
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Shows the page, and marks this browser as the one that was shown it. Nothing that the callback accepts exists yet (CON-17, CON-22).
-pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending) -> Result<Response, Refusal> {
+pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending, proof: &Proof) -> Result<Response, Refusal> {
     if removed(Guard::ConsentPage) {
         return without_asking(gateway, request, pending);
     }
@@ -33,7 +34,7 @@ pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending) -> Re
     tracing::info!(target: "deputy::event", event = "consent_shown", transaction = %id, client_name = pending.client_name().as_str(), redirect_host = uri.host());
     let mut response = pages::consent(&pages::ConsentView {
         client_name: pending.client_name(),
-        client_proof: pages::ClientProof::Unverified,
+        client_proof: proof.into(),
         redirect: uri,
         server_name: &resource.name,
         resource: &resource.uri,

@@ -30,7 +30,7 @@ async fn authorize(gateway: &Shared, request: &Incoming) -> Result<Response, Ref
     let pending = begin(&params, &client, &gateway.issuer, &gateway.catalog, gateway.clock.now(), gateway.random()?)?;
     // Always our own page before the identity provider (CON-02), unless this very request was decided on it before (CON-32).
     match memory::look(gateway, request, &params, pending).await {
-        Asked::Person(pending) => consent::show(gateway, request, pending),
+        Asked::Person(pending) => consent::show(gateway, request, pending, &client.proof),
         Asked::Memory(approval) => consent::ask_idp(gateway, request, approval, "consent_remembered").await,
     }
 }

@@ -1,35 +1,83 @@
 //! The one door that turns a `client_id` into a client (decision 9). The id's shape says which kind it is; each kind has a file.
 
+mod configured;
 pub(crate) mod sealed;
 
 use std::sync::Arc;
 
 use deputy_protocol::Reason;
-use deputy_protocol::client::{Client, Registration};
+use deputy_protocol::client::{AuthMethod, Client, Registration};
 use deputy_protocol::ids::ClientId;
+use deputy_protocol::secret::{ClientSecret, Digest};
 
+use crate::config::ClientConfig;
 use crate::seal::Seal;
+use configured::Configured;
 
 /// Whoever may come as a client.
 pub(crate) struct Clients {
     seal: Arc<Seal>,
+    configured: Configured,
+}
+
+/// A client that was found, and how it proves that it is itself.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The client.
+    pub(crate) client: Client,
+    /// Its proof at the token endpoint.
+    pub(crate) credential: Credential,
+}
+
+/// How a client proves that it is itself.
+#[derive(Clone, Debug)]
+pub(crate) enum Credential {
+    /// Not at all.
+    Nothing,
+    /// With a secret of this digest, sent in this way; `None` takes both ways that there are.
+    Secret(Digest<ClientSecret>, Option<AuthMethod>),
 }
 
 impl Clients {
-    /// Clients that registered under these keys.
-    pub(crate) fn new(seal: Arc<Seal>) -> Self {
-        Self { seal }
+    /// Clients that registered under these keys, and those of the configuration.
+    ///
+    /// # Errors
+    /// Says which clients of the configuration contradict each other.
+    pub(crate) fn new(seal: Arc<Seal>, configured: Vec<ClientConfig>) -> Result<Self, String> {
+        Ok(Self { seal, configured: Configured::new(configured)? })
     }
 
     /// Finds the client with this id.
-    #[expect(clippy::unused_async, reason = "some kinds of client have to be asked for elsewhere")]
     pub(crate) async fn resolve(&self, id: &str) -> Result<Client, Reason> {
+        self.find(id).await.map(|known| known.client)
+    }
+
+    /// Finds the client with this id, to be authenticated. Whom the operator registered comes first.
+    #[expect(clippy::unused_async, reason = "some kinds of client have to be asked for elsewhere")]
+    pub(crate) async fn find(&self, id: &str) -> Result<Known, Reason> {
         let id = ClientId::parse(id)?;
-        if sealed::is_sealed(&id) { sealed::resolve(&self.seal, id) } else { Err(Reason::ClientUnknown) }
+        if let Some(known) = self.configured.find(&id) {
+            return Ok(known);
+        }
+        if sealed::is_sealed(&id) {
+            return sealed::resolve(&self.seal, id).map(|client| self.registered(client));
+        }
+        Err(Reason::ClientUnknown)
     }
 
     /// Makes the id of a new registration.
     pub(crate) fn register(&self, registration: Registration) -> Result<Client, Reason> {
         sealed::register(&self.seal, registration)
+    }
+
+    /// The secret of a client that registered itself is derived from its id.
+    fn registered(&self, client: Client) -> Known {
+        let credential = match client.registration.auth_method {
+            AuthMethod::None => Credential::Nothing,
+            by @ (AuthMethod::SecretBasic | AuthMethod::SecretPost) => {
+                Credential::Secret(self.seal.client_secret(&client.id).digest(), Some(by))
+            }
+        };
+        Known { client, credential }
     }
 }

@@ -1,7 +1,7 @@
 //! The consent page: who asks, for which server, to do what, and where the answer goes.
 
 use askama::Template;
-use deputy_protocol::client::DisplayName;
+use deputy_protocol::client::{DisplayName, Proof};
 use deputy_protocol::redirect::{Destination, RedirectUri};
 use deputy_protocol::resource::ResourceUri;
 use deputy_protocol::scope::Scopes;
@@ -17,12 +17,20 @@ const LONG_URI: usize = 160;
 pub(crate) enum ClientProof<'a> {
     /// Nothing: it registered itself, and anyone can choose any name.
     Unverified,
-    #[cfg_attr(not(test), expect(dead_code, reason = "no client has a metadata document yet"))]
     /// Its metadata document lies at this host (AS-34).
     PublishedAt(&'a str),
-    #[cfg_attr(not(test), expect(dead_code, reason = "no client is registered by the operator yet"))]
     /// The operator of this server registered it.
     ByOperator,
+}
+
+impl<'a> From<&'a Proof> for ClientProof<'a> {
+    fn from(proof: &'a Proof) -> Self {
+        match proof {
+            Proof::None => Self::Unverified,
+            Proof::Document { host } => Self::PublishedAt(host),
+            Proof::Operator => Self::ByOperator,
+        }
+    }
 }
 
 /// Everything that the consent page shows.

@@ -5,7 +5,8 @@ use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::resource::ResourceUri;
 use deputy_protocol::scope::{Scope, Scopes};
 
-use super::{ClientProof, ConsentView, Page, consent};
+use super::consent::ClientProof;
+use super::{ConsentView, Page, consent};
 
 /// Owns what a [`ConsentView`] borrows.
 pub(super) struct Sample {

@@ -3,8 +3,9 @@
 use deputy_protocol::redirect::{ClientState, RedirectUri, match_redirect};
 use deputy_protocol::{Issuer, Reason};
 
+use super::consent::ClientProof;
 use super::samples::Sample;
-use super::{ClientProof, ErrorView, Page, ReturnTo, STYLESHEET, error};
+use super::{ErrorView, Page, ReturnTo, STYLESHEET, error};
 
 fn error_page(reason: Reason, back: bool) -> Page {
     let uri = "https://client.example/cb?x=1&y=\"2";

@@ -5,9 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use deputy_protocol::Reason;
 use deputy_protocol::client::{AuthMethod, Client};
 use deputy_protocol::params::Params;
-use deputy_protocol::secret::ClientSecret;
+use deputy_protocol::secret::{ClientSecret, Digest};
 use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
 
+use crate::clients::{Credential, Known};
 use crate::dispatch::Incoming;
 use crate::gateway::Shared;
 
@@ -24,22 +26,43 @@ pub(crate) fn form(request: &Incoming) -> Result<Params, Reason> {
 
 /// What a request offers as the client's identity.
 struct Presented {
-    id: String,
-    method: AuthMethod,
-    secret: Option<ClientSecret>,
+    id: Readings,
+    offered: Offered,
+}
+
+/// What a request offers as proof.
+enum Offered {
+    /// Nothing: a public client.
+    Nothing,
+    /// A secret, sent in this way.
+    Secret(AuthMethod, Readings),
+}
+
+/// A text as it was sent and, where that differs, as it reads after form decoding. RFC 6749 §2.3.1 wants the `Basic` credentials encoded: the
+/// Python SDK does so, the TypeScript SDK does not.
+struct Readings {
+    sent: String,
+    decoded: Option<String>,
 }
 
 /// Finds out which client is asking.
 pub(crate) async fn authenticate(gateway: &Shared, request: &Incoming, params: &Params) -> Result<Client, Reason> {
     let presented = presented(request, params)?;
-    let client = gateway.clients.resolve(&presented.id).await?;
-    if presented.method != client.registration.auth_method {
-        return Err(Reason::ClientAuthMethod);
+    let Known { client, credential } = find(gateway, &presented.id).await?;
+    match (credential, presented.offered) {
+        (Credential::Nothing, Offered::Nothing) => Ok(client),
+        (Credential::Secret(digest, by), Offered::Secret(method, secret)) if by.is_none_or(|by| by == method) => {
+            if secret.is(&digest) { Ok(client) } else { Err(Reason::ClientSecretWrong) }
+        }
+        (Credential::Nothing | Credential::Secret(..), _) => Err(Reason::ClientAuthMethod),
     }
-    match presented.secret {
-        None => Ok(client),
-        Some(secret) if secret.matches(&gateway.seal.client_secret(&client.id)) => Ok(client),
-        Some(_) => Err(Reason::ClientSecretWrong),
+}
+
+/// The client that the id means in one of its readings. No id of ours has a `%` in it, so no two clients are meant.
+async fn find(gateway: &Shared, id: &Readings) -> Result<Known, Reason> {
+    match (gateway.clients.find(&id.sent).await, &id.decoded) {
+        (Err(Reason::ClientUnknown), Some(decoded)) => gateway.clients.find(decoded).await,
+        (found, _) => found,
     }
 }
 
@@ -47,21 +70,20 @@ fn presented(request: &Incoming, params: &Params) -> Result<Presented, Reason> {
     let in_form = params.get("client_id");
     let secret_in_form = params.get("client_secret");
     if !request.headers.contains_key(AUTHORIZATION) {
-        let id = in_form.ok_or(Reason::ParameterMissing)?.to_owned();
-        let method = if secret_in_form.is_some() { AuthMethod::SecretPost } else { AuthMethod::None };
-        return Ok(Presented { id, method, secret: secret_in_form.map(|secret| ClientSecret::from_text(secret.to_owned())) });
+        let id = Readings::one(in_form.ok_or(Reason::ParameterMissing)?);
+        let secret = |secret| Offered::Secret(AuthMethod::SecretPost, Readings::one(secret));
+        return Ok(Presented { id, offered: secret_in_form.map_or(Offered::Nothing, secret) });
     }
     let (id, secret) = basic(request).ok_or(Reason::ClientAuthMethod)?;
     // RFC 6749 §2.3: one method per request. The id may be repeated in the form, if it is the same.
-    if secret_in_form.is_some() || in_form.is_some_and(|form| form != id) {
+    if secret_in_form.is_some() || in_form.is_some_and(|form| !id.contains(form)) {
         return Err(Reason::ClientAuthAmbiguous);
     }
-    Ok(Presented { id, method: AuthMethod::SecretBasic, secret: Some(secret) })
+    Ok(Presented { id, offered: Offered::Secret(AuthMethod::SecretBasic, secret) })
 }
 
-/// The `Basic` credentials. Our ids and secrets have only characters that percent-encoding leaves alone, so clients that encode and
-/// clients that do not send the same (the Python SDK encodes, the TypeScript SDK does not).
-fn basic(request: &Incoming) -> Option<(String, ClientSecret)> {
+/// The `Basic` credentials.
+fn basic(request: &Incoming) -> Option<(Readings, Readings)> {
     let value = request.header(&AUTHORIZATION)?;
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -69,5 +91,30 @@ fn basic(request: &Incoming) -> Option<(String, ClientSecret)> {
     }
     let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (id, secret) = text.split_once(':')?;
-    Some((id.to_owned(), ClientSecret::from_text(secret.to_owned())))
+    Some((Readings::both(id), Readings::both(secret)))
+}
+
+impl Readings {
+    /// What stood in a form and was decoded with it.
+    fn one(text: &str) -> Self {
+        Self { sent: text.to_owned(), decoded: None }
+    }
+
+    /// What may be encoded, or not.
+    fn both(text: &str) -> Self {
+        let spaced = text.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8().ok().map(String::from).filter(|decoded| decoded != text);
+        Self { sent: text.to_owned(), decoded }
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.sent == text || self.decoded.as_deref() == Some(text)
+    }
+
+    /// Whether one of them is the secret. Both are always compared, by digest.
+    fn is(self, digest: &Digest<ClientSecret>) -> bool {
+        let decoded = self.decoded.unwrap_or_else(|| self.sent.clone());
+        let [sent, decoded] = [self.sent, decoded].map(|text| ClientSecret::from_text(text).digest() == *digest);
+        sent | decoded
+    }
 }

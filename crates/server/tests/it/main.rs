@@ -12,6 +12,7 @@ mod attacks_proxy;
 mod attacks_surface;
 mod authorize;
 mod callback;
+mod clients;
 mod consent;
 mod discovery;
 mod finish;

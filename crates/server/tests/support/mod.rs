@@ -116,6 +116,7 @@ impl World {
                 name: "Test tools".to_owned(),
                 scopes: Scopes::parse("read write").expect("scopes"),
             }],
+            clients: Vec::new(),
             tokens: Lifetimes::default(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

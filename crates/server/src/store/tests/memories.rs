@@ -46,7 +46,7 @@ async fn memories([store, other]: &Replicas) {
     assert_eq!(of(&**other, 1).await, texts(&[first]));
     assert!(of(&**other, 2).await.is_empty(), "another browser");
     assert!(store.take(remembered(1, wider.clone())).await.unwrap());
-    assert_eq!(of(&**other, 1).await, texts(&[wider.clone()]), "one decision for each client and server");
+    assert_eq!(of(&**other, 1).await, texts(std::slice::from_ref(&wider)), "one decision for each client and server");
     assert!(store.take(remembered(2, of_other.clone())).await.unwrap());
     assert!(store.take(remembered(3, memory(2, "c", "read"))).await.unwrap());
     assert_eq!(of(&**other, 1).await, texts(&[wider, of_other.clone()]));

@@ -1,0 +1,99 @@
+//! `[[client]]`: clients that the operator registers.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use deputy_protocol::client::AuthMethod;
+use deputy_protocol::secret::{ClientSecret, Digest};
+use deputy_server::{ClientAuth, ClientConfig, WrongClient};
+
+use super::file::Client;
+use super::place::{Located, Place};
+use super::{Env, Problem, secret};
+
+/// What to do about a secret that is refused.
+const ADVICE: &str = "Make one with: openssl rand -base64 32";
+
+/// Checks the clients that the operator registered.
+pub(super) fn configured(raw: &[Client], base: &Path, env: Env<'_>) -> Result<Vec<ClientConfig>, Problem> {
+    let mut seen = HashSet::new();
+    let one = |client: &Client| {
+        let checked = one_client(client, base, env)?;
+        if seen.insert(client.id.value.clone()) {
+            return Ok(checked);
+        }
+        Err(Problem::new(&client.id.place, format!("id {:?} is used by two clients. Each needs its own.", client.id.value)))
+    };
+    raw.iter().map(one).collect()
+}
+
+fn one_client(client: &Client, base: &Path, env: Env<'_>) -> Result<ClientConfig, Problem> {
+    if client.name.value.trim().is_empty() {
+        return Err(Problem::new(&client.name.place, "name is empty. It is what people read on the consent page."));
+    }
+    let auth = auth(client, base, env)?;
+    let redirects: Vec<String> = client.redirect_uris.iter().map(|uri| uri.value.clone()).collect();
+    ClientConfig::new(&client.id.value, &client.name.value, &redirects, auth)
+        .map_err(|wrong| Problem::new(place(client, &wrong), format!("{wrong}.")))
+}
+
+fn place<'a>(client: &'a Client, wrong: &WrongClient) -> &'a Place {
+    match wrong {
+        WrongClient::Redirect(uri, _) => {
+            client.redirect_uris.iter().find(|known| known.value == *uri).map_or(&client.id.place, |known| &known.place)
+        }
+        WrongClient::Method(_) => client.auth_method.as_ref().map_or(&client.id.place, |method| &method.place),
+        WrongClient::Id | WrongClient::IdReserved | WrongClient::IdNotForBasic | WrongClient::RedirectCount => &client.id.place,
+    }
+}
+
+/// How the client authenticates: as it says, or as what it has allows.
+fn auth(client: &Client, base: &Path, env: Env<'_>) -> Result<ClientAuth, Problem> {
+    if let Some(keys) = client.jwks.as_ref().or(client.jwks_uri.as_ref()) {
+        return Err(Problem::new(&keys.place, "clients with keys of their own come in a later version. Use secret."));
+    }
+    let method = client.auth_method.as_ref().map(method).transpose()?;
+    match (digest(client, base, env)?, method) {
+        (None, None | Some(AuthMethod::None)) => Ok(ClientAuth::Public),
+        (None, Some(AuthMethod::SecretBasic | AuthMethod::SecretPost)) => {
+            let text = "this auth_method needs a secret: secret = { file = \"…\" }, { env = \"…\" }, or secret_sha256 = \"…\".";
+            Err(Problem::new(client.auth_method.as_ref().map_or(&client.id.place, |method| &method.place), text))
+        }
+        (Some(digest), by) => Ok(ClientAuth::Secret { digest, by }),
+    }
+}
+
+fn method(raw: &Located<String>) -> Result<AuthMethod, Problem> {
+    AuthMethod::ALL.into_iter().find(|method| method.as_str() == raw.value).ok_or_else(|| {
+        let known = AuthMethod::ALL.map(AuthMethod::as_str).join("\", \"");
+        Problem::new(&raw.place, format!("auth_method must be one of \"{known}\", or left out."))
+    })
+}
+
+/// The digest of the client's secret; the secret itself is not kept.
+fn digest(client: &Client, base: &Path, env: Env<'_>) -> Result<Option<Digest<ClientSecret>>, Problem> {
+    match (&client.secret, &client.secret_sha256) {
+        (None, None) => Ok(None),
+        (Some(source), None) => secret::fetch(source, base, env, ADVICE).map(|secret| Some(secret.digest())),
+        (None, Some(hex)) => match bytes(&hex.value) {
+            Some(bytes) => Ok(Some(Digest::from_stored(bytes))),
+            // What stands there may be the secret itself, so it is not repeated.
+            None => Err(Problem::new(
+                &hex.place,
+                "secret_sha256 must be 64 hexadecimal digits, as from: printf %s \"$SECRET\" | sha256sum",
+            )),
+        },
+        (Some(_), Some(hex)) => Err(Problem::new(&hex.place, "the client has both secret and secret_sha256. Keep one.")),
+    }
+}
+
+fn bytes(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

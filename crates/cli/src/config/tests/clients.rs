@@ -1,0 +1,96 @@
+//! `[[client]]`.
+
+use deputy_protocol::client::AuthMethod;
+use deputy_protocol::secret::ClientSecret;
+use deputy_server::ClientAuth;
+
+use super::{GOOD, load_with};
+use crate::config::Settings;
+
+const CLIENT: &str =
+    "\n[[client]]\nid = \"claude\"\nname = \"Claude\"\nredirect_uris = [\"https://claude.ai/api/mcp/auth_callback\"]\n";
+const SECRET: &str = "a long secret of a client";
+/// SHA-256 of [`SECRET`].
+fn hashed() -> String {
+    ClientSecret::from_text(SECRET.to_owned()).digest().as_bytes().iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn with(lines: &str) -> Result<Settings, String> {
+    load_with(&format!("{GOOD}{CLIENT}{lines}\n"), &[("CLIENT_SECRET", SECRET)])
+}
+
+fn error_of(lines: &str) -> String {
+    with(lines).unwrap_err()
+}
+
+#[test]
+fn a_client_of_the_operator_is_read() {
+    let settings = with("").unwrap();
+    let [client] = settings.server.clients.as_slice() else { panic!("{:?}", settings.server.clients) };
+    assert_eq!((client.id().as_str(), client.name().as_str()), ("claude", "Claude"));
+    assert_eq!(client.redirect_uris()[0].as_str(), "https://claude.ai/api/mcp/auth_callback");
+    assert!(matches!(client.auth(), ClientAuth::Public));
+    let said = crate::explain::settings(&settings);
+    assert!(
+        said.contains("claude   \"Claude\", without a secret, answers go to https://claude.ai/api/mcp/auth_callback"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_228_of_a_secret_only_the_digest_is_kept() {
+    for (lines, method) in [
+        ("secret = { env = \"CLIENT_SECRET\" }".to_owned(), None),
+        (format!("secret_sha256 = \"{}\"", hashed()), None),
+        ("secret = { env = \"CLIENT_SECRET\" }\nauth_method = \"client_secret_post\"".to_owned(), Some(AuthMethod::SecretPost)),
+        (format!("secret_sha256 = \"{}\"\nauth_method = \"client_secret_basic\"", hashed()), Some(AuthMethod::SecretBasic)),
+    ] {
+        let settings = with(&lines).unwrap();
+        let ClientAuth::Secret { digest, by } = settings.server.clients[0].auth() else { panic!("{lines}") };
+        assert_eq!((digest, *by), (&ClientSecret::from_text(SECRET.to_owned()).digest(), method), "{lines}");
+        let said = format!("{settings:?}{}", crate::explain::settings(&settings));
+        assert!(!said.contains(SECRET), "{said}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_client_is_said_where_it_stands() {
+    for (lines, said) in [
+        ("auth_method = \"client_secret_post\"", "deputy.toml:20:15: this auth_method needs a secret"),
+        ("auth_method = \"password\"", "deputy.toml:20:15: auth_method must be one of \"none\", \"client_secret_basic\""),
+        (
+            "secret = { env = \"CLIENT_SECRET\" }\nauth_method = \"none\"",
+            "deputy.toml:21:15: auth_method none does not go with a secret.",
+        ),
+        ("secret = \"hunter2-hunter2\"", "deputy.toml:20:10: a secret does not belong in this file."),
+        ("secret = { env = \"NO_SUCH\" }", "deputy.toml:20:10: the environment variable NO_SUCH is not set."),
+        ("secret_sha256 = \"hunter2-hunter2\"", "deputy.toml:20:17: secret_sha256 must be 64 hexadecimal digits"),
+        ("jwks_uri = \"https://a.test/keys\"", "deputy.toml:20:12: clients with keys of their own"),
+        ("redirect_uri = 1", "deputy.toml:20:1: unknown key `redirect_uri`. Did you mean `redirect_uris`?"),
+        (CLIENT, "deputy.toml:22:6: id \"claude\" is used by two clients."),
+        (
+            "[[client]]\nid = \"dc_x\"\nname = \"X\"\nredirect_uris = [\"https://a.test/cb\"]",
+            "deputy.toml:21:6: id must not begin with dc_",
+        ),
+        (
+            "[[client]]\nid = \"https://a.test/c\"\nname = \"X\"\nredirect_uris = [\"https://a.test/cb\"]",
+            "deputy.toml:21:6: id must not begin",
+        ),
+        ("[[client]]\nid = \"x\"\nname = \" \"\nredirect_uris = [\"https://a.test/cb\"]", "deputy.toml:22:8: name is empty."),
+        (
+            "[[client]]\nid = \"x\"\nname = \"X\"\nredirect_uris = []",
+            "deputy.toml:21:6: redirect_uris must have 1 to 20 entries.",
+        ),
+        (
+            "[[client]]\nid = \"x\"\nname = \"X\"\nredirect_uris = [\"https://a.test/cb\", \"http://a.test/cb\"]",
+            "deputy.toml:23:39: the redirect URI \"http://a.test/cb\" is refused. A redirect URI uses a scheme",
+        ),
+        ("[[client]]\nid = \"x\"\nname = \"X\"", "`redirect_uris` is missing here."),
+    ] {
+        let error = error_of(lines);
+        assert!(error.contains(said), "{lines}\n{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let both = error_of(&format!("secret = {{ env = \"CLIENT_SECRET\" }}\nsecret_sha256 = \"{}\"", hashed()));
+    assert!(both.contains("has both secret and secret_sha256"), "{both}");
+}

@@ -1,0 +1,125 @@
+//! Clients that the operator registered, and the policies about who may come.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use deputy_protocol::client::AuthMethod;
+use deputy_protocol::secret::ClientSecret;
+use deputy_server::{ClientAuth, ClientConfig};
+use http::Method;
+
+use crate::support::http::{Answer, Browser, form, get, send};
+use crate::support::{Client, HONEST, VERIFIER, World};
+
+/// Every character that clients encode in different ways.
+const ODD_SECRET: &str = "a:b%41+c d/é=&~";
+const ODD_ID: &str = "app+one@corp/x=1&y";
+
+fn secret(text: &str, by: Option<AuthMethod>) -> ClientAuth {
+    ClientAuth::Secret { digest: ClientSecret::from_text(text.to_owned()).digest(), by }
+}
+
+fn configured(id: &str, auth: ClientAuth) -> ClientConfig {
+    ClientConfig::new(id, "Known tool", &[HONEST.to_owned()], auth).unwrap()
+}
+
+fn client(id: &str) -> Client {
+    Client { id: id.to_owned(), secret: None, redirect: HONEST.to_owned() }
+}
+
+/// A token request whose only question is who is asking.
+async fn ask(world: &World, basic: Option<(&str, &str)>, extra: &[(&str, &str)]) -> Answer {
+    let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];
+    let value = basic.map(|(id, secret)| format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))));
+    headers.extend(value.as_deref().map(|value| ("authorization", value)));
+    let pairs = [&[("grant_type", "authorization_code"), ("code", "dpc_x"), ("code_verifier", VERIFIER)], extra].concat();
+    send(Method::POST, &world.at("/token"), &headers, form(&pairs)).await
+}
+
+fn error(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.json()["error"].as_str().unwrap_or_default().to_owned())
+}
+
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+const KNOWN: (u16, &str) = (400, "invalid_grant"); // got past authentication
+const REFUSED: (u16, &str) = (401, "invalid_client");
+
+fn is(answer: &Answer, expected: (u16, &str)) {
+    assert_eq!(error(answer), (expected.0, expected.1.to_owned()), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn as_40_a_client_of_the_operator_signs_in_and_is_named_as_known() {
+    let world = World::with(|config| config.clients = vec![configured("known-tool", ClientAuth::Public)]).await;
+    let client = client("known-tool");
+    let page = Browser::default().open(&world.authorize_url(&client, &[]), HONEST).await;
+    assert!(
+        page.text().contains("Known tool") && page.text().contains("The operator of this server registered"),
+        "{}",
+        page.text()
+    );
+    let tokens = world.redeem(&client, &world.code(&client).await).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.text());
+    let refreshed = world.refresh(&client, tokens.json()["refresh_token"].as_str().unwrap()).await;
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+    // The match against its own redirect URIs is everybody's.
+    let elsewhere = get(&world.authorize_url(&client, &[("redirect_uri", "https://evil.test/cb")])).await;
+    assert_eq!((elsewhere.status.as_u16(), elsewhere.location()), (400, None));
+    for near in ["known-tool2", "Known-tool", "known-too", "known-tool%20"] {
+        let other = Client { id: near.to_owned(), ..client.clone() };
+        assert_eq!(get(&world.authorize_url(&other, &[])).await.status, 400, "{near}");
+        is(&ask(&world, None, &[("client_id", near)]).await, REFUSED);
+    }
+}
+
+#[tokio::test]
+async fn a_088_as_78_a_secret_of_the_operators_comes_encoded_or_not() {
+    let world = World::with(|config| {
+        config.clients = vec![
+            configured(ODD_ID, secret(ODD_SECRET, None)),
+            configured("by-header", secret(ODD_SECRET, Some(AuthMethod::SecretBasic))),
+            configured("by:form", secret(ODD_SECRET, Some(AuthMethod::SecretPost))),
+            configured("other", secret("another-secret", None)),
+            configured("public", ClientAuth::Public),
+        ];
+    })
+    .await;
+    let (id, pass) = (encoded(ODD_ID), encoded(ODD_SECRET));
+    assert!(id != ODD_ID && pass != ODD_SECRET);
+    for (id, pass) in [(ODD_ID, ODD_SECRET), (&id, &pass), (ODD_ID, &pass), (&id, ODD_SECRET), ("by-header", ODD_SECRET)] {
+        is(&ask(&world, Some((id, pass)), &[]).await, KNOWN);
+    }
+    is(&ask(&world, Some((&id, &pass)), &[("client_id", ODD_ID)]).await, KNOWN);
+    for id in [ODD_ID, "by:form"] {
+        is(&ask(&world, None, &[("client_id", id), ("client_secret", ODD_SECRET)]).await, KNOWN);
+        // A form is decoded once.
+        is(&ask(&world, None, &[("client_id", id), ("client_secret", &pass)]).await, REFUSED);
+        is(&ask(&world, None, &[("client_id", id)]).await, REFUSED);
+    }
+    let twice = encoded(&pass);
+    for (id, pass) in [
+        (ODD_ID, twice.as_str()),
+        (ODD_ID, "wrong"),
+        (ODD_ID, "another-secret"),
+        ("other", ODD_SECRET),
+        ("public", ""),
+        (ODD_ID, ""),
+    ] {
+        is(&ask(&world, Some((id, pass)), &[]).await, REFUSED);
+    }
+    is(&ask(&world, None, &[("client_id", "by-header"), ("client_secret", ODD_SECRET)]).await, REFUSED);
+    is(&ask(&world, None, &[("client_id", "public"), ("client_secret", ODD_SECRET)]).await, REFUSED);
+    is(&ask(&world, Some((ODD_ID, ODD_SECRET)), &[("client_id", "other")]).await, (400, "invalid_request"));
+    is(&ask(&world, Some((ODD_ID, ODD_SECRET)), &[("client_secret", ODD_SECRET)]).await, (400, "invalid_request"));
+}
+
+#[tokio::test]
+async fn one_id_is_one_client() {
+    let twice = World::try_with(|config| {
+        config.clients =
+            vec![configured("known-tool", ClientAuth::Public), configured("known-tool", secret("another-secret", None))];
+    });
+    assert!(twice.await.err().is_some_and(|error| error.to_string().contains("two [[client]]s")));
+}
