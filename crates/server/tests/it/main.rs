@@ -22,6 +22,7 @@ mod idp;
 mod keys;
 mod lost_database;
 mod register;
+mod remember;
 mod resource;
 mod restored;
 mod revocation;

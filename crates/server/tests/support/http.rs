@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
@@ -82,7 +82,10 @@ pub fn client() -> Client<HttpConnector, Full<Bytes>> {
 /// Sends one request and reads the answer; follows nothing.
 pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
     let url = Url::parse(url).unwrap_or_else(|error| panic!("{error}: {url}"));
-    let mut request = Request::builder().method(method).uri(url.as_str());
+    let mut request = match behind_tls(&url) {
+        Some((wire, host)) => Request::builder().method(method).uri(wire).header(HOST, host),
+        None => Request::builder().method(method).uri(url.as_str()),
+    };
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -90,6 +93,14 @@ pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: imp
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
     Answer { url, status: parts.status, headers: parts.headers, body }
+}
+
+/// `https://p4711.test` is what listens at port 4711 of this machine, behind a proxy that ends TLS: where its connections come from, and
+/// the `Host` that the proxy passes on.
+fn behind_tls(url: &Url) -> Option<(String, String)> {
+    let host = url.host_str().filter(|_| url.scheme() == "https")?;
+    let port: u16 = host.strip_prefix('p')?.strip_suffix(".test")?.parse().ok()?;
+    Some((format!("http://127.0.0.1:{port}{}", &url[url::Position::BeforePath..]), host.to_owned()))
 }
 
 pub async fn get(url: &str) -> Answer {
@@ -207,13 +218,17 @@ impl Browser {
 
     /// Sends a form of our own pages, as a browser would.
     pub async fn post(&mut self, gateway: &str, path: &str, ticket: &str, decision: &str) -> Answer {
-        let body = form(&[("ticket", ticket), ("decision", decision)]);
+        self.post_form(gateway, path, &[("ticket", ticket), ("decision", decision)]).await
+    }
+
+    /// [`Browser::post`], with other fields.
+    pub async fn post_form(&mut self, gateway: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let headers = [
             (CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded"),
             (ORIGIN.as_str(), gateway),
             ("sec-fetch-site", "same-origin"),
         ];
-        self.step(Method::POST, &format!("{gateway}{path}"), &headers, body).await
+        self.step(Method::POST, &format!("{gateway}{path}"), &headers, form(fields)).await
     }
 }
 

@@ -64,6 +64,16 @@ pub struct Client {
     pub redirect: String,
 }
 
+fn door() -> std::net::TcpListener {
+    let door = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    door.set_nonblocking(true).expect("set");
+    door
+}
+
+fn local(door: &std::net::TcpListener) -> String {
+    format!("http://localhost:{}", door.local_addr().expect("an address").port())
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(|_| ()).await
@@ -79,14 +89,25 @@ impl World {
         Self::with_idp(idp, clock, edit).await
     }
 
+    /// A gateway whose public address is https, as behind a proxy that ends TLS.
+    pub async fn secure_with(edit: impl FnOnce(&mut Config)) -> Self {
+        let clock = Arc::new(TestClock::new());
+        let idp = Idp::start(Arc::clone(&clock)).await;
+        let door = door();
+        let origin = format!("https://p{}.test", door.local_addr().expect("an address").port());
+        let data = tempfile::tempdir().expect("a directory");
+        Self::behind(door, origin, data, idp, clock, edit).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     pub async fn with_idp(idp: Arc<Idp>, clock: Arc<TestClock>, edit: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
-        let door = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-        door.set_nonblocking(true).expect("set");
-        Self::behind(door, tempfile::tempdir().expect("a directory"), idp, clock, edit).await
+        let door = door();
+        let origin = local(&door);
+        Self::behind(door, origin, tempfile::tempdir().expect("a directory"), idp, clock, edit).await
     }
 
     async fn behind(
         door: std::net::TcpListener,
+        origin: String,
         data: TempDir,
         idp: Arc<Idp>,
         clock: Arc<TestClock>,
@@ -95,7 +116,6 @@ impl World {
         let (backend, backend_url) = Backend::start().await;
         let listener = tokio::net::TcpListener::from_std(door.try_clone().expect("a second handle")).expect("a listener");
         let origin_port = listener.local_addr().expect("an address").port();
-        let origin = format!("http://localhost:{origin_port}");
         let mut config = Config {
             store: replicas::store().await,
             public_url: Issuer::parse(&origin).expect("an issuer"),
@@ -147,7 +167,7 @@ impl World {
             let _ = std::fs::remove_file(self.data_dir.join(name));
         }
         let store = replicas::store().await;
-        let started = Self::behind(self.door, self.data, self.idp, self.clock, |config| config.store = store).await;
+        let started = Self::behind(self.door, self.origin, self.data, self.idp, self.clock, |config| config.store = store).await;
         started.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -9,12 +9,22 @@ use super::{App, Person, Story};
 use crate::support::http::{Answer, Browser, parameter};
 use crate::support::idp::Faults;
 use crate::support::{Client, World};
+use deputy_server::{ClientAuth, ClientConfig, Config, Consent};
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Link {
     app: App,
     redirect: App,
+    entry: Entry,
+    more: bool,
     foreign: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Entry {
+    Direct,
+    Sent,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -50,8 +60,7 @@ struct Given {
 /// What came to be, in order, as the model counts. What was refused has no number.
 struct Player {
     world: World,
-    honest: Client,
-    evil: Client,
+    clients: Vec<Client>,
     victim: Browser,
     attacker: Browser,
     tickets: Vec<String>,
@@ -62,15 +71,21 @@ struct Player {
 
 /// Plays it; whether the last step sent a code away.
 pub async fn play(story: &Story) -> bool {
-    let world = World::new().await;
+    let world = match story.world.as_str() {
+        "loopback" => World::new().await,
+        "remembers" => World::secure_with(remembering).await,
+        _ => World::secure_with(|_| ()).await,
+    };
     if story.world == "weak_provider" {
         world.idp.misbehave(Faults { ignores_pkce: true, ..Faults::default() });
     }
-    let (honest, evil) = (client(&world, App::Honest).await, client(&world, App::Evil).await);
+    let mut clients = Vec::new();
+    for app in App::ALL {
+        clients.push(client(&world, story, app).await);
+    }
     let mut player = Player {
         world,
-        honest,
-        evil,
+        clients,
         victim: Browser::default(),
         attacker: Browser::default(),
         tickets: Vec::new(),
@@ -93,10 +108,28 @@ pub async fn play(story: &Story) -> bool {
 /// Whether an answer sends a browser to a client.
 fn left(answer: &Answer) -> bool {
     let location = answer.location().map(String::from).unwrap_or_default();
-    [App::Honest, App::Evil].into_iter().any(|app| location.starts_with(redirect(app)))
+    App::ALL.into_iter().any(|app| location.starts_with(redirect(app)))
 }
 
-async fn client(world: &World, app: App) -> Client {
+/// Only of clients that somebody vouches for are decisions remembered.
+fn remembering(config: &mut Config) {
+    let client = |app| ClientConfig::new(id(app), "App", &[redirect(app).to_owned()], ClientAuth::Public).unwrap();
+    config.consent = Consent::Remember;
+    config.clients = App::ALL.map(client).to_vec();
+}
+
+const fn id(app: App) -> &'static str {
+    match app {
+        App::Honest => "honest",
+        App::Evil => "evil",
+        App::Native => "native",
+    }
+}
+
+async fn client(world: &World, story: &Story, app: App) -> Client {
+    if story.world == "remembers" {
+        return Client { id: id(app).to_owned(), secret: None, redirect: redirect(app).to_owned() };
+    }
     let metadata = json!({"client_name": "App", "redirect_uris": [redirect(app)], "token_endpoint_auth_method": "none"});
     world.register_with(metadata).await
 }
@@ -182,11 +215,16 @@ impl Player {
     }
 
     async fn open(&mut self, browser: Person, link: Link) -> Option<Answer> {
-        let client = if link.app == App::Evil { &self.evil } else { &self.honest };
+        let client = &self.clients[link.app as usize];
         let resource = if link.foreign { "https://elsewhere.test/mcp".to_owned() } else { self.world.at("/mcp") };
-        let changes = [("redirect_uri", redirect(link.redirect)), ("resource", resource.as_str())];
+        let scope = if link.more { "read write" } else { "read" };
+        let changes = [("redirect_uri", redirect(link.redirect)), ("resource", resource.as_str()), ("scope", scope)];
+        let site = match link.entry {
+            Entry::Direct => "none",
+            Entry::Sent => "cross-site",
+        };
         let url = self.world.authorize_url(client, &changes);
-        let answer = self.browser(browser).step(Method::GET, &url, &[], String::new()).await;
+        let answer = self.browser(browser).step(Method::GET, &url, &[("sec-fetch-site", site)], String::new()).await;
         match answer.location() {
             Some(provider) => {
                 self.tickets.push(String::new());
@@ -203,8 +241,9 @@ impl Player {
         let browser = self.browser(browser);
         match (own_page, path) {
             (false, _) => browser.post_from_elsewhere(&origin, path, ticket).await,
-            (true, "/consent") => browser.decide(&origin, ticket, "approve").await,
-            (true, _) => browser.post(&origin, path, ticket, "approve").await,
+            (true, _) => {
+                browser.post_form(&origin, path, &[("ticket", ticket), ("decision", "approve"), ("remember", "yes")]).await
+            }
         }
     }
 
