@@ -45,6 +45,15 @@ pub(crate) fn settings(settings: &Settings) -> String {
         let uris: Vec<&str> = client.redirect_uris().iter().map(RedirectUri::as_str).collect();
         row("client", &format!("{}   \"{}\", {}, answers go to {}", client.id(), client.name(), auth(client), uris.join(" ")));
     }
+    let policy = &config.client_policy;
+    row("other clients", if policy.takes_registrations() { "register themselves" } else { "may not register themselves" });
+    if let Some(redirects) = &policy.redirects {
+        let uris: Vec<&str> = redirects.iter().map(RedirectUri::as_str).collect();
+        row("answers to them", &format!("go to these addresses alone: {}", uris.join(" ")));
+    }
+    if !policy.blocked.is_empty() {
+        row("kept out", &policy.blocked.join(", "));
+    }
     let tokens = &config.tokens;
     let show = show_duration;
     row(

@@ -1,6 +1,7 @@
 //! Clients: the metadata that they register, checked once, and what we know of one afterwards (RFC 7591; AS-43…47).
 
 pub mod document;
+pub mod policy;
 
 use std::fmt;
 

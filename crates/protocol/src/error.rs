@@ -157,6 +157,8 @@ reasons! {
     ClientSecretWrong, "client_secret_wrong", InvalidClient, "Client authentication failed.";
     ClientAuthMethod, "client_auth_method", InvalidClient, "The client did not authenticate in the way it registered.";
     ClientAuthAmbiguous, "client_auth_ambiguous", InvalidRequest, "The client authenticated in more than one way at once.";
+    ClientBlocked, "client_blocked", InvalidClient, "The operator of this server keeps this client out.";
+    ClientNotAdmitted, "client_not_admitted", InvalidClient, "This server takes only clients that its operator knows. Ask the operator for a client_id.";
     CredentialsInUrl, "credentials_in_url", InvalidRequest, "Credentials do not belong in the URL.";
     RegistrationMalformed, "registration_malformed", InvalidClientMetadata, "The client metadata is not a JSON object with members of the right types.";
     RegistrationRedirects, "registration_redirects", InvalidRedirectUri, "redirect_uris must be a list of 1 to 20 URIs: https, or http on localhost or a loopback address, written in canonical form, without fragment, user name or wildcard.";
@@ -165,6 +167,8 @@ reasons! {
     RegistrationAuthMethod, "registration_auth_method", InvalidClientMetadata, "token_endpoint_auth_method must be none, client_secret_basic or client_secret_post.";
     RegistrationGrantTypes, "registration_grant_types", InvalidClientMetadata, "grant_types must contain authorization_code and response_types must contain code.";
     RegistrationUri, "registration_uri", InvalidClientMetadata, "A URI in the client metadata is not an http or https URL.";
+    RegistrationOff, "registration_off", AccessDenied, "Clients cannot register themselves here. Ask the operator of this server for a client_id.";
+    RedirectNotAllowed, "redirect_not_allowed", InvalidRedirectUri, "The operator of this server does not let answers go to this redirect URI.";
     RegistrationTooLarge, "registration_too_large", InvalidClientMetadata, "The client metadata is too large. Register fewer or shorter redirect URIs.";
     DocumentUrl, "document_url", InvalidClient, "A client_id that is a URL must be https, with a path, in canonical form, without fragment and user name.";
     DocumentMalformed, "document_malformed", InvalidClient, "The client's metadata document is not a JSON object of at most 5 KB with client_id, client_name and redirect_uris.";

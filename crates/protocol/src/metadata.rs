@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::client::AuthMethod;
+use crate::client::policy::ClientPolicy;
 use crate::ids::Issuer;
 use crate::resource::{Catalog, ProtectedResource, ResourceUri};
 use crate::scope::Scopes;
@@ -15,7 +16,8 @@ pub struct AuthorizationServer {
     issuer: Issuer,
     authorization_endpoint: String,
     token_endpoint: String,
-    registration_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
     revocation_endpoint: String,
     jwks_uri: String,
     scopes_supported: Vec<String>,
@@ -31,15 +33,16 @@ pub struct AuthorizationServer {
 
 impl AuthorizationServer {
     /// The metadata of the authorization server `issuer`, whose endpoints lie at its origin's root (2025-03-26 clients look there).
+    /// Where nobody may register there is no registration endpoint (AS-21).
     #[must_use]
-    pub fn new(issuer: &Issuer, catalog: &Catalog) -> Self {
+    pub fn new(issuer: &Issuer, catalog: &Catalog, clients: &ClientPolicy) -> Self {
         let at = |path: &str| format!("{issuer}{path}");
         let methods = AuthMethod::ALL.map(AuthMethod::as_str);
         Self {
             issuer: issuer.clone(),
             authorization_endpoint: at("/authorize"),
             token_endpoint: at("/token"),
-            registration_endpoint: at("/register"),
+            registration_endpoint: clients.takes_registrations().then(|| at("/register")),
             revocation_endpoint: at("/revoke"),
             jwks_uri: at("/jwks"),
             scopes_supported: names(&catalog.scopes()),
@@ -52,6 +55,12 @@ impl AuthorizationServer {
             authorization_response_iss_parameter_supported: true,
             protected_resources: catalog.iter().map(|resource| resource.uri.clone()).collect(),
         }
+    }
+
+    /// Where clients register, if they may.
+    #[must_use]
+    pub fn registration_endpoint(&self) -> Option<&str> {
+        self.registration_endpoint.as_deref()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
+use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::ClientSecret;
@@ -31,6 +32,8 @@ pub struct Config {
     pub servers: Vec<ServerConfig>,
     /// The clients that the operator registered.
     pub clients: Vec<ClientConfig>,
+    /// Which other clients may come.
+    pub client_policy: ClientPolicy,
     /// How long things live.
     pub tokens: Lifetimes,
     /// Further `Host` values to accept, for a reverse proxy that does not pass the original on.

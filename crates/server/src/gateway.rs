@@ -177,7 +177,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let hosts = origins.host_rule().also(&config.allowed_hosts);
     let master = master::load_or_create(&config.data_dir)?;
     let seal = Arc::new(Seal::new(&master).map_err(Failure::from)?);
-    let clients = Clients::new(Arc::clone(&seal), config.clients).map_err(StartError::Config)?;
+    let clients = Clients::new(Arc::clone(&seal), config.clients, config.client_policy).map_err(StartError::Config)?;
     let store = open_store(&config.store, &config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
@@ -196,6 +196,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
             resource: resource.clone(),
             backend: backend_uri(server)?,
             verifier: Arc::new(verifier),
+            clients: Arc::clone(clients.policy()),
             hosts: hosts.clone(),
             origins: origins.origin_rule(),
             seal: Arc::clone(&seal),
@@ -206,7 +207,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     }
     let resource_metadata = catalog.iter().map(|r| (r.path.clone(), ProtectedResourceMetadata::new(r, &issuer))).collect();
     Ok(Shared {
-        server_metadata: AuthorizationServer::new(&issuer, &catalog),
+        server_metadata: AuthorizationServer::new(&issuer, &catalog, clients.policy()),
         resource_metadata,
         cookies: CookieStyle::of(issuer.as_str()),
         remembers: config.consent == Consent::Remember && origins.cookies_are_ours().is_some(),

@@ -15,6 +15,9 @@ pub(crate) fn post(gateway: &Shared, request: &Incoming) -> Response {
 }
 
 fn register(gateway: &Shared, request: &Incoming) -> Result<Response, Failure> {
+    if !gateway.clients.policy().takes_registrations() {
+        return Err(Reason::RegistrationOff.into());
+    }
     if request.media_type() != "application/json" {
         return Err(Reason::MediaTypeUnsupported.into());
     }

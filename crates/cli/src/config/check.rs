@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
+use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::{Hearing, Lifetimes};
 use deputy_protocol::scope::{Scope, Scopes};
 use deputy_protocol::secret::ClientSecret;
@@ -44,6 +45,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         store: store(file.given_store.as_ref(), file.store.as_ref(), base, env)?,
         servers: servers(&file.server)?,
         clients: clients::configured(&file.client, base, env)?,
+        client_policy: clients::policy(&file.clients)?,
         tokens: tokens(&file.tokens)?,
         allowed_hosts: hosts(&file.allowed_hosts)?,
         allowed_origins: origins(&file.allowed_origins, &public_url)?,
@@ -66,6 +68,7 @@ struct Parts {
     consent: Consent,
     servers: Vec<ServerConfig>,
     clients: Vec<ClientConfig>,
+    client_policy: ClientPolicy,
     tokens: Lifetimes,
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
@@ -84,13 +87,26 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         consent,
         servers,
         clients,
+        client_policy,
         tokens,
         allowed_hosts,
         allowed_origins,
         notes,
     } = parts;
-    let server =
-        Config { public_url, data_dir, store, idp, access, consent, servers, clients, tokens, allowed_hosts, allowed_origins };
+    let server = Config {
+        public_url,
+        data_dir,
+        store,
+        idp,
+        access,
+        consent,
+        servers,
+        clients,
+        client_policy,
+        tokens,
+        allowed_hosts,
+        allowed_origins,
+    };
     Ok(Settings { listen, server, allow: allow.into_iter().map(|rule| rule.value).collect(), notes })
 }
 

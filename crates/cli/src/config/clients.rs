@@ -1,13 +1,17 @@
-//! `[[client]]`: clients that the operator registers.
+//! `[[client]]`, clients that the operator registers, and `[clients]`, who else may come.
 
 use std::collections::HashSet;
 use std::path::Path;
 
+use deputy_protocol::ClientId;
 use deputy_protocol::client::AuthMethod;
+use deputy_protocol::client::document::DocumentUrl;
+use deputy_protocol::client::policy::{ClientPolicy, RegistrationPolicy};
+use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::secret::{ClientSecret, Digest};
 use deputy_server::{ClientAuth, ClientConfig, WrongClient};
 
-use super::file::Client;
+use super::file::{Client, Clients};
 use super::place::{Located, Place};
 use super::{Env, Problem, secret};
 
@@ -25,6 +29,39 @@ pub(super) fn configured(raw: &[Client], base: &Path, env: Env<'_>) -> Result<Ve
         Err(Problem::new(&client.id.place, format!("id {:?} is used by two clients. Each needs its own.", client.id.value)))
     };
     raw.iter().map(one).collect()
+}
+
+/// Checks what the operator says about other clients.
+pub(super) fn policy(raw: &Clients) -> Result<ClientPolicy, Problem> {
+    let registration = raw.registration.as_ref().map(registration).transpose()?.unwrap_or_default();
+    let redirects = raw.redirects.as_ref().map(|all| all.iter().map(redirect).collect::<Result<_, _>>()).transpose()?;
+    let blocked = raw.blocked.iter().map(blocked).collect::<Result<_, _>>()?;
+    Ok(ClientPolicy { registration, redirects, blocked })
+}
+
+fn registration(raw: &Located<String>) -> Result<RegistrationPolicy, Problem> {
+    match raw.value.as_str() {
+        "open" => Ok(RegistrationPolicy::Open),
+        "off" => Ok(RegistrationPolicy::Off),
+        _ => Err(Problem::new(&raw.place, "registration must be \"open\" or \"off\".")),
+    }
+}
+
+fn redirect(raw: &Located<String>) -> Result<RedirectUri, Problem> {
+    let refused = |reason| Problem::new(&raw.place, format!("no client can have this redirect URI. {reason}"));
+    RedirectUri::parse(&raw.value).map_err(refused)
+}
+
+/// An id or a host; what is neither would keep nobody out.
+fn blocked(raw: &Located<String>) -> Result<String, Problem> {
+    let address = raw.value.contains("://");
+    let fits = if address { DocumentUrl::parse(&raw.value).is_ok() } else { ClientId::parse(&raw.value).is_ok() };
+    if fits && !raw.value.contains('*') {
+        return Ok(raw.value.clone());
+    }
+    let text =
+        "blocked takes client ids, and hosts of clients with a metadata document: \"clients.example.com\", without wildcards.";
+    Err(Problem::new(&raw.place, text))
 }
 
 fn one_client(client: &Client, base: &Path, env: Env<'_>) -> Result<ClientConfig, Problem> {

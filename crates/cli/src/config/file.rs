@@ -31,6 +31,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) client: Vec<Client>,
     #[serde(default)]
+    pub(super) clients: Clients,
+    #[serde(default)]
     pub(super) tokens: Tokens,
 }
 
@@ -84,6 +86,16 @@ pub(super) struct Server {
     pub(super) url: Located<String>,
     pub(super) name: Option<Located<String>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
+}
+
+/// `[clients]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Clients {
+    pub(super) registration: Option<Located<String>>,
+    pub(super) redirects: Option<Vec<Located<String>>>,
+    #[serde(default)]
+    pub(super) blocked: Vec<Located<String>>,
 }
 
 /// `[[client]]`.

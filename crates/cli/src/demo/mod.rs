@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use axum::Router;
 use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
+use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_server::{Config, Gateway, IdpConfig, ServerConfig};
@@ -134,6 +135,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         tokens: Lifetimes::default(),
         allowed_hosts: Vec::new(),
         clients: Vec::new(),
+        client_policy: ClientPolicy::default(),
         allowed_origins: Vec::new(),
     })
 }

@@ -27,6 +27,7 @@ pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {
 async fn authorize(gateway: &Shared, request: &Incoming) -> Result<Response, Refusal> {
     let params = Params::parse(request.query.as_deref().unwrap_or_default().as_bytes())?;
     let client = gateway.clients.resolve(params.get("client_id").ok_or(Reason::ClientUnknown)?).await?;
+    gateway.clients.policy().may_redirect(&client, params.get("redirect_uri"))?;
     let pending = begin(&params, &client, &gateway.issuer, &gateway.catalog, gateway.clock.now(), gateway.random()?)?;
     // Always our own page before the identity provider (CON-02), unless this very request was decided on it before (CON-32).
     match memory::look(gateway, request, &params, pending).await {

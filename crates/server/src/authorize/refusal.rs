@@ -62,8 +62,7 @@ impl Refusal {
     pub(super) fn into_response(self, gateway: &Shared, request: &Incoming, endpoint: &'static str) -> Response {
         match self {
             Self::Page(failure) if request.wants_json() => {
-                let registration = format!("{}/register", gateway.issuer);
-                json(&failure, endpoint, Some(&registration))
+                json(&failure, endpoint, gateway.server_metadata.registration_endpoint())
             }
             Self::Page(failure) => page(failure.reason(), &failure.log(endpoint), None),
             Self::Client(redirect, failure) => tell_client(&redirect, &failure, endpoint),

@@ -6,6 +6,7 @@ pub(crate) mod sealed;
 use std::sync::Arc;
 
 use deputy_protocol::Reason;
+use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::client::{AuthMethod, Client, Registration};
 use deputy_protocol::ids::ClientId;
 use deputy_protocol::secret::{ClientSecret, Digest};
@@ -18,6 +19,7 @@ use configured::Configured;
 pub(crate) struct Clients {
     seal: Arc<Seal>,
     configured: Configured,
+    policy: Arc<ClientPolicy>,
 }
 
 /// A client that was found, and how it proves that it is itself.
@@ -39,12 +41,17 @@ pub(crate) enum Credential {
 }
 
 impl Clients {
-    /// Clients that registered under these keys, and those of the configuration.
+    /// Clients that registered under these keys, and those of the configuration, as far as they may come.
     ///
     /// # Errors
     /// Says which clients of the configuration contradict each other.
-    pub(crate) fn new(seal: Arc<Seal>, configured: Vec<ClientConfig>) -> Result<Self, String> {
-        Ok(Self { seal, configured: Configured::new(configured)? })
+    pub(crate) fn new(seal: Arc<Seal>, configured: Vec<ClientConfig>, policy: ClientPolicy) -> Result<Self, String> {
+        Ok(Self { seal, configured: Configured::new(configured)?, policy: Arc::new(policy) })
+    }
+
+    /// What the operator says about clients.
+    pub(crate) fn policy(&self) -> &Arc<ClientPolicy> {
+        &self.policy
     }
 
     /// Finds the client with this id.
@@ -56,10 +63,15 @@ impl Clients {
     #[expect(clippy::unused_async, reason = "some kinds of client have to be asked for elsewhere")]
     pub(crate) async fn find(&self, id: &str) -> Result<Known, Reason> {
         let id = ClientId::parse(id)?;
+        // Before anything is done for its sake.
+        self.policy.not_blocked(&id)?;
         if let Some(known) = self.configured.find(&id) {
             return Ok(known);
         }
         if sealed::is_sealed(&id) {
+            if !self.policy.takes_registrations() {
+                return Err(Reason::ClientNotAdmitted);
+            }
             return sealed::resolve(&self.seal, id).map(|client| self.registered(client));
         }
         Err(Reason::ClientUnknown)
@@ -67,6 +79,7 @@ impl Clients {
 
     /// Makes the id of a new registration.
     pub(crate) fn register(&self, registration: Registration) -> Result<Client, Reason> {
+        self.policy.may_register(&registration)?;
         sealed::register(&self.seal, registration)
     }
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 use axum::body::Body;
 use deputy_guard::Verifier;
 use deputy_protocol::Reason;
+use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::resource::ProtectedResource;
 use deputy_protocol::web::{AllowedOrigin, HostRule, OriginRule};
 use http::header::ORIGIN;
@@ -43,6 +44,8 @@ pub(crate) struct ProxyConfig {
     pub(crate) backend: Uri,
     /// Judges access tokens for this resource.
     pub(crate) verifier: Arc<Verifier>,
+    /// Which clients are kept out.
+    pub(crate) clients: Arc<ClientPolicy>,
     /// Which `Host` is us.
     pub(crate) hosts: HostRule,
     /// Which web origins may call.
@@ -88,6 +91,7 @@ impl Default for Limits {
 pub(crate) struct Proxy {
     resource: ProtectedResource,
     verifier: Arc<Verifier>,
+    clients: Arc<ClientPolicy>,
     hosts: HostRule,
     origins: OriginRule,
     clock: Arc<dyn Clock>,
@@ -100,10 +104,10 @@ impl Proxy {
     /// # Errors
     /// [`Reason::UrlInvalid`] for a backend that is no http(s) URL, [`Reason::Internal`] when the machine's certificates cannot be read.
     pub(crate) fn new(config: ProxyConfig) -> Result<Self, Reason> {
-        let ProxyConfig { resource, backend, verifier, hosts, origins, seal, clock, limits } = config;
+        let ProxyConfig { resource, backend, verifier, clients, hosts, origins, seal, clock, limits } = config;
         let sessions = Sessions::new(seal, resource.uri.clone());
         let forwarder = Forwarder::new(backend, sessions, Arc::clone(&verifier), Arc::clone(&clock), limits)?;
-        Ok(Self { resource, verifier, hosts, origins, clock, forwarder })
+        Ok(Self { resource, verifier, clients, hosts, origins, clock, forwarder })
     }
 
     /// Answers one request, whatever it is.
@@ -137,6 +141,10 @@ impl Proxy {
             Ok(permit) => permit,
             Err(refused) => return refusal::of(&refused),
         };
+        // The operator keeps it out since its token was issued.
+        if self.clients.not_blocked(permit.client()).is_err() {
+            return refusal::of(&self.verifier.refuse(Reason::TokenRevoked));
+        }
         if ![Method::POST, Method::GET, Method::DELETE].contains(request.method()) {
             return refusal::method();
         }

@@ -3,11 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deputy_protocol::client::AuthMethod;
+use deputy_protocol::client::policy::RegistrationPolicy;
+use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::secret::ClientSecret;
 use deputy_server::{ClientAuth, ClientConfig};
 use http::Method;
+use serde_json::json;
 
-use crate::support::http::{Answer, Browser, form, get, send};
+use crate::support::http::{Answer, Browser, form, get, post_json, send};
 use crate::support::{Client, HONEST, VERIFIER, World};
 
 /// Every character that clients encode in different ways.
@@ -122,4 +125,96 @@ async fn one_id_is_one_client() {
             vec![configured("known-tool", ClientAuth::Public), configured("known-tool", secret("another-secret", None))];
     });
     assert!(twice.await.err().is_some_and(|error| error.to_string().contains("two [[client]]s")));
+}
+
+#[tokio::test]
+async fn as_21_registration_that_is_off_is_gone_and_so_is_who_came_by_it() {
+    let world = World::new().await;
+    let (client, _, refresh) = world.signed_in().await;
+    let code = world.code(&client).await;
+    let off = world
+        .restarted(|config| {
+            config.client_policy.registration = RegistrationPolicy::Off;
+            config.clients = vec![configured("known-tool", ClientAuth::Public)];
+        })
+        .await;
+    let register = post_json(&off.at("/register"), &json!({ "redirect_uris": [HONEST] })).await;
+    assert_eq!(
+        (register.status.as_u16(), register.json()["error"].as_str()),
+        (403, Some("access_denied")),
+        "{}",
+        register.text()
+    );
+    let metadata = get(&off.at("/.well-known/oauth-authorization-server")).await.json();
+    assert!(metadata["token_endpoint"].is_string() && metadata.get("registration_endpoint").is_none(), "{metadata}");
+
+    is(&off.redeem(&client, &code).await, REFUSED);
+    is(&off.refresh(&client, &refresh).await, REFUSED);
+    let page = get(&off.authorize_url(&client, &[])).await;
+    assert_eq!((page.status.as_u16(), page.location()), (400, None));
+    assert!(page.text().contains("client_not_admitted"), "{}", page.text());
+    let told = send(Method::GET, &off.authorize_url(&client, &[]), &[("accept", "application/json")], "").await;
+    assert_eq!(told.json()["error"], "invalid_client");
+    assert!(told.json().get("registration_endpoint").is_none(), "{}", told.text());
+    let known = self::client("known-tool");
+    assert_eq!(get(&off.authorize_url(&known, &[])).await.status, 200);
+    // Nothing of it is lost: when registration is open again, so is the client.
+    let open = off.restarted(|_| ()).await;
+    assert_eq!(open.refresh(&client, &refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_048_the_operators_list_of_redirect_uris_comes_on_top_of_the_clients_own() {
+    let world = World::with(|config| {
+        let allowed = ["https://claude.test/cb", "http://localhost/callback"].map(|raw| RedirectUri::parse(raw).unwrap());
+        config.client_policy.redirects = Some(allowed.to_vec());
+        config.clients = vec![ClientConfig::new("own", "Own", &["https://own.test/cb".to_owned()], ClientAuth::Public).unwrap()];
+    })
+    .await;
+    let refused = post_json(&world.at("/register"), &json!({ "redirect_uris": ["https://evil.test/cb"] })).await;
+    assert_eq!((refused.status.as_u16(), refused.json()["error"].as_str()), (400, Some("invalid_redirect_uri")));
+    let metadata = json!({ "redirect_uris": ["http://localhost:7777/callback", "https://evil.test/cb"], "token_endpoint_auth_method": "none" });
+    let client = world.register_with(metadata).await;
+    let status = async |client: &Client, redirect: &str| {
+        let answer = get(&world.authorize_url(client, &[("redirect_uri", redirect)])).await;
+        assert_eq!(answer.location(), None, "{redirect}");
+        (answer.status.as_u16(), answer.text())
+    };
+    assert_eq!(status(&client, "http://localhost:50123/callback").await.0, 200);
+    let (code, page) = status(&client, "https://evil.test/cb").await;
+    assert!(code == 400 && page.contains("redirect_not_allowed") && !page.contains("evil.test"), "{page}");
+    // Allowed, but not the client's.
+    let (code, page) = status(&client, "https://claude.test/cb").await;
+    assert!(code == 400 && page.contains("redirect_not_registered"), "{page}");
+    // What the operator wrote down for a client needs no second list, and gets no more than that.
+    let own = Client { id: "own".to_owned(), secret: None, redirect: "https://own.test/cb".to_owned() };
+    assert_eq!(status(&own, "https://own.test/cb").await.0, 200);
+    assert_eq!(status(&own, "https://claude.test/cb").await.0, 400);
+}
+
+#[tokio::test]
+async fn i4_a_blocked_client_loses_access_at_once_and_nobody_else_does() {
+    let world = World::with(|config| config.clients = vec![configured("known-tool", secret("a-long-secret", None))]).await;
+    let (client, access, refresh) = world.signed_in().await;
+    let (other, other_access, other_refresh) = world.signed_in().await;
+    let code = world.code(&client).await;
+    let blocked = vec![client.id.clone(), "known-tool".to_owned()];
+    let after = world
+        .restarted(|config| {
+            config.client_policy.blocked = blocked;
+            config.clients = vec![configured("known-tool", secret("a-long-secret", None))];
+        })
+        .await;
+    let call = after.call(&access).await;
+    assert_eq!(call.status, 401);
+    assert!(call.header("www-authenticate").contains("invalid_token"), "{}", call.header("www-authenticate"));
+    is(&after.redeem(&client, &code).await, REFUSED);
+    is(&after.refresh(&client, &refresh).await, REFUSED);
+    let page = get(&after.authorize_url(&client, &[])).await;
+    assert_eq!((page.status.as_u16(), page.location()), (400, None));
+    assert!(page.text().contains("client_blocked"), "{}", page.text());
+    is(&ask(&after, Some(("known-tool", "a-long-secret")), &[]).await, REFUSED);
+
+    assert_eq!(after.call(&other_access).await.status, 200);
+    assert_eq!(after.refresh(&other, &other_refresh).await.status, 200);
 }

@@ -17,6 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
+use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
@@ -137,6 +138,7 @@ impl World {
                 scopes: Scopes::parse("read write").expect("scopes"),
             }],
             clients: Vec::new(),
+            client_policy: ClientPolicy::default(),
             tokens: Lifetimes::default(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -168,6 +170,20 @@ impl World {
         }
         let store = replicas::store().await;
         let started = Self::behind(self.door, self.origin, self.data, self.idp, self.clock, |config| config.store = store).await;
+        started.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Stops, and starts at the same address with another configuration.
+    pub async fn restarted(self, edit: impl FnOnce(&mut Config)) -> Self {
+        self.serving.abort();
+        let _ = self.serving.await;
+        drop((self.gateway, self.others));
+        let store = self.store;
+        let edit = |config: &mut Config| {
+            config.store = store;
+            edit(config);
+        };
+        let started = Self::behind(self.door, self.origin, self.data, self.idp, self.clock, edit).await;
         started.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -1,10 +1,10 @@
-//! `[[client]]`.
+//! `[[client]]` and `[clients]`.
 
 use deputy_protocol::client::AuthMethod;
 use deputy_protocol::secret::ClientSecret;
 use deputy_server::ClientAuth;
 
-use super::{GOOD, load_with};
+use super::{GOOD, load, load_with};
 use crate::config::Settings;
 
 const CLIENT: &str =
@@ -93,4 +93,43 @@ fn what_is_wrong_with_a_client_is_said_where_it_stands() {
     }
     let both = error_of(&format!("secret = {{ env = \"CLIENT_SECRET\" }}\nsecret_sha256 = \"{}\"", hashed()));
     assert!(both.contains("has both secret and secret_sha256"), "{both}");
+}
+
+#[test]
+fn the_policy_about_clients_is_read() {
+    let settings = load(GOOD).unwrap();
+    let policy = &settings.server.client_policy;
+    assert!(policy.takes_registrations() && policy.redirects.is_none() && policy.blocked.is_empty());
+    let lines = "[clients]\nregistration = \"off\"\nredirects = [\"https://claude.ai/api/mcp/auth_callback\", \"http://localhost/callback\"]\n\
+                 blocked = [\"evil.test\", \"https://app.test/client.json\", \"dc_x\"]\n";
+    let settings = load(&format!("{GOOD}{lines}")).unwrap();
+    let policy = &settings.server.client_policy;
+    assert!(!policy.takes_registrations());
+    assert_eq!(policy.redirects.as_ref().map(Vec::len), Some(2));
+    assert_eq!(policy.blocked, ["evil.test", "https://app.test/client.json", "dc_x"]);
+    let said = crate::explain::settings(&settings);
+    for words in
+        ["may not register", "alone: https://claude.ai/api/mcp/auth_callback http://localhost/callback", "evil.test, https"]
+    {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn a_policy_that_would_do_nothing_is_refused() {
+    for (line, said) in [
+        ("registration = \"closed\"", "deputy.toml:16:16: registration must be \"open\" or \"off\"."),
+        (
+            "redirects = [\"http://a.test/cb\"]",
+            "deputy.toml:16:14: no client can have this redirect URI. A redirect URI uses a scheme",
+        ),
+        ("redirects = [\"https://*.a.test/cb\"]", "deputy.toml:16:14: no client can have this redirect URI."),
+        ("blocked = [\"*.a.test\"]", "deputy.toml:16:12: blocked takes client ids"),
+        ("blocked = [\"https://a.test\"]", "deputy.toml:16:12: blocked takes client ids"),
+        ("blocked = [\"\"]", "deputy.toml:16:12: blocked takes client ids"),
+        ("block = [\"a\"]", "unknown key `block`"),
+    ] {
+        let error = load(&format!("{GOOD}[clients]\n{line}\n")).unwrap_err();
+        assert!(error.contains(said), "{line}\n{error}");
+    }
 }

@@ -125,6 +125,7 @@ impl Gate {
             resource: ProtectedResource { uri, path: "/mcp".to_owned(), name: "test".to_owned(), scopes },
             backend: backend.parse().unwrap(),
             verifier: Arc::new(verifier),
+            clients: Arc::default(),
             hosts: origins.host_rule(),
             origins: origins.origin_rule(),
             seal: Arc::new(crate::seal::Seal::new(&[7; 32]).unwrap()),
