@@ -36,7 +36,7 @@ More keys: listen ("127.0.0.1:8000"), data_dir ("deputy-data"), store ("sqlite",
 refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace, recheck_after,
 without_recheck ("60s", "5m", "30d"); [[client]] id, name, redirect_uris, secret or
 secret_sha256, auth_method: a client that you register yourself; [clients] registration ("open",
-"off"), redirects, blocked: who else may come.
+"off"), redirects, blocked, ids_after_rotation: who else may come; consent ("always", "remember").
 Relative paths start at the directory of the file. "*" lets in whoever the provider signs in.
 Secrets never stand in the file.
 
@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Serve(ConfigOptions),
     /// Try everything on this machine: a provider, an MCP server and the gateway
     Demo(DemoArgs),
-    /// List or rotate the keys that sign access tokens, while gateways run
+    /// List or rotate the keys that sign access tokens, and the master secret
     Keys(KeysArgs),
     /// List who signed in with which client, or end it, while gateways run
     Grants(GrantsArgs),
@@ -83,10 +83,26 @@ pub(crate) struct KeysArgs {
 /// What to do with the keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Show the keys: which one signs, which ones verify and until when
+    /// Show the keys: which one signs, which ones verify and until when; and the master secrets, by their fingerprints
     List(ConfigOptions),
-    /// Make a new key: it is published at once and signs two minutes later; what the old one signed stays valid until it ends
-    Rotate(ConfigOptions),
+    /// Make a new signing key: it is published at once and signs two minutes later; what the old one signed stays valid until it ends
+    Rotate(KeysRotateArgs),
+}
+
+/// Which key is rotated, and how.
+#[derive(Args, Debug)]
+pub(crate) struct KeysRotateArgs {
+    /// Rotate the master secret instead, in data_dir/master.key: the new one seals, the old one still opens what it sealed
+    #[arg(long)]
+    pub(crate) master: bool,
+    /// Only add the new master secret, so that it can be brought to every gateway before one of them seals with it
+    #[arg(long, requires = "master", conflicts_with = "forget_old")]
+    pub(crate) prepare: bool,
+    /// The old master secrets may be in wrong hands: forget them, replace the signing keys and end every grant. Everybody signs in again
+    #[arg(long, requires = "master")]
+    pub(crate) forget_old: bool,
+    #[command(flatten)]
+    pub(crate) options: ConfigOptions,
 }
 
 /// What to do with grants.

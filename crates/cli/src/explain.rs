@@ -46,7 +46,9 @@ pub(crate) fn settings(settings: &Settings) -> String {
         row("client", &format!("{}   \"{}\", {}, answers go to {}", client.id(), client.name(), auth(client), uris.join(" ")));
     }
     let policy = &config.client_policy;
-    row("other clients", if policy.takes_registrations() { "register themselves" } else { "may not register themselves" });
+    let kept = show_duration(config.client_ids_after_rotation);
+    let registering = format!("register themselves; an id counts for {kept} after a rotation of the master secret");
+    row("other clients", if policy.takes_registrations() { &registering } else { "may not register themselves" });
     if let Some(redirects) = &policy.redirects {
         let uris: Vec<&str> = redirects.iter().map(RedirectUri::as_str).collect();
         row("answers to them", &format!("go to these addresses alone: {}", uris.join(" ")));

@@ -1,38 +1,107 @@
-//! `deputy keys`: the keys that sign access tokens.
+//! `deputy keys`: the keys that sign access tokens, and the master secret.
 
 use deputy_protocol::Timestamp;
-use deputy_server::clock::SystemClock;
-use deputy_server::{KeyUse, SigningKey};
+use deputy_server::clock::{Clock as _, SystemClock};
+use deputy_server::{Grants, KeyUse, MasterKey, MasterRotation, MasterUse, SigningKey};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::Settings;
+use crate::cli::KeysRotateArgs;
+use crate::config::{Settings, show_duration};
 
-/// A table of all keys, oldest first.
+/// Two tables: the signing keys, oldest first, and the master secrets.
 pub(crate) async fn list(settings: &Settings) -> Result<String, String> {
     let config = &settings.server;
-    let keys = deputy_server::signing_keys(&config.store, &config.data_dir).await.map_err(|error| error.to_string())?;
-    if keys.is_empty() {
-        return Ok("There is no key yet: the first gateway that starts makes it.".to_owned());
+    let masters = deputy_server::master_keys(&config.data_dir).map_err(|error| error.to_string())?;
+    if masters.is_empty() {
+        let dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        return Ok(format!(
+            "There are no keys yet: the first gateway that starts makes them, the master secret in {}.",
+            dir.display()
+        ));
     }
-    Ok(table(&keys))
+    let keys = deputy_server::signing_keys(&config.store, &config.data_dir, SystemClock.now()).await;
+    let keys = keys.map_err(|error| error.to_string())?;
+    let signing = if keys.is_empty() { "none yet: the first gateway that starts makes it".to_owned() } else { table(&keys) };
+    Ok(format!("Keys that sign access tokens\n{signing}\n\nMaster secrets, by fingerprint\n{}", masters_table(&masters)))
 }
 
-/// Makes a key, and says when it takes over.
-pub(crate) async fn rotate(settings: &Settings) -> Result<String, String> {
+/// Makes a key or a master secret, and says when it takes over.
+pub(crate) async fn rotate(settings: &Settings, args: &KeysRotateArgs) -> Result<String, String> {
     let config = &settings.server;
-    let rotated = deputy_server::rotate_signing_key(&config.store, &config.data_dir, &SystemClock).await;
-    let key = rotated.map_err(|error| error.to_string())?;
+    match (args.master, args.prepare, args.forget_old) {
+        (true, true, _) => rotate_master(settings, MasterRotation::Prepare),
+        (true, _, false) => rotate_master(settings, MasterRotation::TakeOver),
+        (true, _, true) => forget_old(settings).await,
+        (false, ..) => {
+            let rotated = deputy_server::rotate_signing_key(&config.store, &config.data_dir, &SystemClock).await;
+            let key = rotated.map_err(|error| error.to_string())?;
+            Ok(format!(
+                "Key {} is made. It {}. Running gateways follow by themselves, and what the old key signed stays valid until it ends.",
+                key.kid,
+                words(key.usage)
+            ))
+        }
+    }
+}
+
+fn rotate_master(settings: &Settings, how: MasterRotation) -> Result<String, String> {
+    let config = &settings.server;
+    let masters = deputy_server::rotate_master(&config.data_dir, how, SystemClock.now()).map_err(|error| error.to_string())?;
+    let file = config.data_dir.join("master.key");
+    let next = match how {
+        MasterRotation::Prepare => {
+            "The new secret opens, and does not seal yet. Copy the file to every gateway and restart each, one after the other. Then run \
+             `deputy keys rotate --master`, and do the same again."
+                .to_owned()
+        }
+        MasterRotation::TakeOver | MasterRotation::ForgetOld => format!(
+            "Restart the gateway. Of several, prepare them first (--prepare), then copy the file to each and restart it, one after the other: who has \
+             the old file cannot read what the new secret seals. Nobody is signed out; clients that registered themselves keep their ids for {}.",
+            show_duration(config.client_ids_after_rotation)
+        ),
+    };
+    Ok(format!("{} has changed; keep a copy of it in a safe place.\n\n{}\n\n{next}", file.display(), masters_table(&masters)))
+}
+
+async fn forget_old(settings: &Settings) -> Result<String, String> {
+    let (config, now) = (&settings.server, SystemClock.now());
+    let masters =
+        deputy_server::rotate_master(&config.data_dir, MasterRotation::ForgetOld, now).map_err(|error| error.to_string())?;
+    let unfinished = |error: String| {
+        format!(
+            "The old master secrets are forgotten, but the rest is not done: {error}. Run `deputy keys rotate --master --forget-old` again."
+        )
+    };
+    let replaced = deputy_server::replace_signing_keys(&config.store, &config.data_dir, now).await;
+    replaced.map_err(|error| unfinished(error.to_string()))?;
+    let grants = Grants::open(&config.store, &config.data_dir).await.map_err(|error| unfinished(error.to_string()))?;
+    grants.forget_decisions().await.map_err(|error| unfinished(error.to_string()))?;
+    let ended = grants.end_all(|_| true, now).await.map_err(|error| unfinished(error.to_string()))?;
     Ok(format!(
-        "Key {} is made. It {}. Running gateways follow by themselves, and what the old key signed stays valid until it ends.",
-        key.kid,
-        words(key.usage)
+        "{}\n\nThe old secrets and signing keys are forgotten, and {ended} grants have ended. RESTART EVERY GATEWAY NOW, with this file: one that \
+         runs goes on with the old secret. People sign in again; clients that registered themselves register anew.",
+        masters_table(&masters)
     ))
 }
 
 fn table(keys: &[SigningKey]) -> String {
     let row = |key: &SigningKey| format!("{:<18}  made {}  {}", key.kid, moment(key.made), words(key.usage));
     keys.iter().map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn masters_table(masters: &[MasterKey]) -> String {
+    let row = |master: &MasterKey| format!("{}  {}", master.fingerprint, master_words(master.usage));
+    masters.iter().map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn master_words(usage: MasterUse) -> String {
+    match usage {
+        MasterUse::Next { made } => format!("prepared {}: opens, and seals after the next rotation", moment(made)),
+        MasterUse::Seals { since } if since == Timestamp::from_seconds(0) => "seals".to_owned(),
+        MasterUse::Seals { since } => format!("seals since {}", moment(since)),
+        MasterUse::Opens { replaced } => format!("opens what it sealed until {}", moment(replaced)),
+    }
 }
 
 fn words(usage: KeyUse) -> String {
@@ -54,6 +123,21 @@ pub(crate) fn moment(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_of_masters_says_what_each_is_for() {
+        let at = Timestamp::from_seconds;
+        let master = |usage| MasterKey { fingerprint: "17c4464d".to_owned(), usage };
+        let uses = [
+            MasterUse::Seals { since: at(0) },
+            MasterUse::Next { made: at(1_800_000_000) },
+            MasterUse::Opens { replaced: at(1_800_000_000) },
+        ];
+        let expected = "17c4464d  seals\n\
+                        17c4464d  prepared 2027-01-15T08:00:00Z: opens, and seals after the next rotation\n\
+                        17c4464d  opens what it sealed until 2027-01-15T08:00:00Z";
+        assert_eq!(masters_table(&uses.map(master)), expected);
+    }
 
     #[test]
     fn the_table_says_what_each_key_is_for() {

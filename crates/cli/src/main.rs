@@ -55,7 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keys(KeysArgs { command }) => {
             let said = match command {
                 KeysCommand::List(options) => block_on(keys::list(&settings(&options)?))?,
-                KeysCommand::Rotate(options) => block_on(keys::rotate(&settings(&options)?))?,
+                KeysCommand::Rotate(args) => block_on(keys::rotate(&settings(&args.options)?, &args))?,
             };
             output::result(&said);
             Ok(())

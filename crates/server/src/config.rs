@@ -3,6 +3,7 @@
 mod clients;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
@@ -12,6 +13,9 @@ use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::ClientSecret;
 
 pub use clients::{ClientAuth, ClientConfig, WrongClient};
+
+/// What [`Config::client_ids_after_rotation`] is by default: a year.
+pub const CLIENT_IDS_AFTER_ROTATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The configuration of one gateway.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Config {
     pub clients: Vec<ClientConfig>,
     /// Which other clients may come.
     pub client_policy: ClientPolicy,
+    /// How long the id of a client that registered itself counts after the master secret that sealed it was replaced: at most 400 days.
+    pub client_ids_after_rotation: Duration,
     /// How long things live.
     pub tokens: Lifetimes,
     /// Further `Host` values to accept, for a reverse proxy that does not pass the original on.

@@ -16,13 +16,13 @@ use deputy_protocol::web::{HostRule, Origins};
 use deputy_protocol::{Issuer, Reason, TransactionId};
 use moka::sync::Cache;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, Registered};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Consent, ServerConfig, StoreConfig};
 use crate::cookies::CookieStyle;
 use crate::error::Failure;
 use crate::idp::{self, Provider};
-use crate::keyring::{self, Keyring, RotateError, SigningKey};
+use crate::keyring::{self, Keyring};
 use crate::master;
 use crate::proxy::{Limits, Proxy, ProxyConfig};
 use crate::revocations::{POLL, Revoked};
@@ -175,9 +175,10 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         )));
     }
     let hosts = origins.host_rule().also(&config.allowed_hosts);
-    let master = master::load_or_create(&config.data_dir)?;
-    let seal = Arc::new(Seal::new(&master).map_err(Failure::from)?);
-    let clients = Clients::new(Arc::clone(&seal), config.clients, config.client_policy).map_err(StartError::Config)?;
+    let masters = master::load_or_create(&config.data_dir, clock.now())?;
+    let seal = Arc::new(Seal::new(&masters).map_err(Failure::from)?);
+    let registered = Registered::new(Arc::clone(&seal), Arc::clone(&clock), config.client_ids_after_rotation);
+    let clients = Clients::new(registered, config.clients, config.client_policy).map_err(StartError::Config)?;
     let store = open_store(&config.store, &config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
@@ -277,25 +278,6 @@ pub async fn migrate(store: &StoreConfig) -> Result<(), StoreError> {
         StoreConfig::Sqlite => Ok(()),
         StoreConfig::Postgres(url) => Postgres::migrate(url).await,
     }
-}
-
-/// Lists the signing keys of a deployment, oldest first; its gateways may be running.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn signing_keys(store: &StoreConfig, data_dir: &Path) -> Result<Vec<SigningKey>, StartError> {
-    let store = open_store(store, data_dir).await?;
-    keyring::list(store.as_ref(), SystemClock.now()).await.map_err(|error| StartError::Failed(error.into()))
-}
-
-/// Adds a signing key, which takes over in two minutes; running gateways follow within a second or two.
-///
-/// # Errors
-/// [`RotateError`], also when another rotation is under way.
-pub async fn rotate_signing_key(store: &StoreConfig, data_dir: &Path, clock: &dyn Clock) -> Result<SigningKey, RotateError> {
-    let seal = Seal::new(&*master::load_or_create(data_dir)?).map_err(Failure::from)?;
-    let store = open_store(store, data_dir).await?;
-    keyring::rotate(store.as_ref(), &seal, clock.now()).await
 }
 
 /// Keeps the revoked set and the signing keys in step with the store, until the gateway is gone.

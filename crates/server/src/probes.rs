@@ -1,6 +1,8 @@
 //! What the fuzzer needs of the inside: parsers and filters of ours that no other crate may call. Only with `test-hooks`, so in no
 //! release build.
 
+use std::sync::Arc;
+
 use deputy_fetch::Endpoint;
 use deputy_guard::Permit;
 use deputy_protocol::client::{Client, Registration};
@@ -9,7 +11,9 @@ use deputy_protocol::{ClientId, Issuer, Reason, TransactionId};
 use http::HeaderMap;
 use jsonwebtoken::jwk::JwkSet;
 
-use crate::clients::sealed;
+use crate::clients::Registered;
+use crate::clock::SystemClock;
+use crate::config::CLIENT_IDS_AFTER_ROTATION;
 use crate::cookies::{CookieStyle, Jar};
 use crate::seal::{Purpose, Seal};
 use crate::{idp, proxy};
@@ -19,12 +23,20 @@ compile_error!("the feature `test-hooks` opens the inside and cannot be part of 
 
 /// How many purposes there are.
 pub const PURPOSES: usize = ALL.len();
-const ALL: [Purpose; 6] =
-    [Purpose::Registration, Purpose::Ticket, Purpose::StateCookie, Purpose::LastPage, Purpose::McpSession, Purpose::AtRest];
+const ALL: [Purpose; 8] = [
+    Purpose::Registration,
+    Purpose::Ticket,
+    Purpose::StateCookie,
+    Purpose::LastPage,
+    Purpose::Browser,
+    Purpose::Stopped,
+    Purpose::McpSession,
+    Purpose::AtRest,
+];
 
 /// Boxes and client ids under one master secret.
 #[derive(Debug)]
-pub struct Boxes(Seal);
+pub struct Boxes(Arc<Seal>);
 
 impl Boxes {
     /// With this master secret.
@@ -32,7 +44,7 @@ impl Boxes {
     /// # Errors
     /// [`Reason::Internal`] when no key can be made.
     pub fn new(master: &[u8; 32]) -> Result<Self, Reason> {
-        Seal::new(master).map(Self)
+        Seal::of(master).map(|seal| Self(Arc::new(seal)))
     }
 
     /// Seals a text for a purpose, by its number. `None` for a purpose that there is not.
@@ -52,7 +64,7 @@ impl Boxes {
     /// # Errors
     /// [`Reason::RegistrationTooLarge`].
     pub fn register(&self, registration: Registration) -> Result<Client, Reason> {
-        sealed::register(&self.0, registration)
+        self.clients().register(registration).map(|(client, _)| client)
     }
 
     /// Finds a registered client.
@@ -60,7 +72,11 @@ impl Boxes {
     /// # Errors
     /// [`Reason::ClientUnknown`].
     pub fn resolve(&self, id: &str) -> Result<Client, Reason> {
-        sealed::resolve(&self.0, ClientId::parse(id)?)
+        self.clients().find(ClientId::parse(id)?).map(|known| known.client)
+    }
+
+    fn clients(&self) -> Registered {
+        Registered::new(Arc::clone(&self.0), Arc::new(SystemClock), CLIENT_IDS_AFTER_ROTATION)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use deputy_protocol::Reason;
-use deputy_protocol::client::{AuthMethod, RawMetadata, RegistrationResponse};
+use deputy_protocol::client::{RawMetadata, RegistrationResponse};
 use http::StatusCode;
 
 use crate::dispatch::Incoming;
@@ -22,8 +22,7 @@ fn register(gateway: &Shared, request: &Incoming) -> Result<Response, Failure> {
         return Err(Reason::MediaTypeUnsupported.into());
     }
     let registration = RawMetadata::parse(&request.body)?.check(gateway.clock.now())?;
-    let client = gateway.clients.register(registration)?;
-    let secret = (client.registration.auth_method != AuthMethod::None).then(|| gateway.seal.client_secret(&client.id));
+    let (client, secret) = gateway.clients.register(registration)?;
     tracing::info!(target: "deputy::event", event = "client_registered", client_name = client.registration.name.as_str());
     Ok(json_body(StatusCode::CREATED, &RegistrationResponse::new(&client, secret.as_ref().map(|secret| secret.expose()))))
 }

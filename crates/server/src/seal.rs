@@ -1,29 +1,31 @@
 //! Sealing: what leaves us and must come back unread and unchanged.
 //!
-//! One master secret gives one key per purpose (HKDF-SHA-256, RFC 5869), so that a box made for one purpose opens for no other. The
+//! A master secret gives one key per purpose (HKDF-SHA-256, RFC 5869), so that a box made for one purpose opens for no other. The
 //! cipher is AES-256-GCM-SIV (RFC 8452): anyone may make us seal registrations without end, and should a random nonce ever repeat,
 //! this cipher reveals no more than that two boxes are equal.
 
+mod keys;
+
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::{hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deputy_protocol::family::{Generation, Place};
-use deputy_protocol::secret::{ClientSecret, RefreshToken};
-use deputy_protocol::{ClientId, GrantId, Reason};
+use deputy_protocol::secret::RefreshToken;
+use deputy_protocol::{GrantId, Reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use crate::master::Ring;
 use crate::random;
+use keys::key;
+pub(crate) use keys::{KeySet, fingerprint};
 
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 12;
-/// Bytes of a refresh token's tag.
-const TAG_LEN: usize = 16;
 
 /// What a box is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,82 +48,50 @@ pub(crate) enum Purpose {
     AtRest,
 }
 
-impl Purpose {
-    const fn label(self) -> &'static [u8] {
-        match self {
-            Self::Registration => b"deputy registration 1",
-            Self::Ticket => b"deputy ticket 1",
-            Self::StateCookie => b"deputy state cookie 1",
-            Self::LastPage => b"deputy last page 1",
-            Self::Browser => b"deputy browser 1",
-            Self::Stopped => b"deputy stopped 1",
-            Self::McpSession => b"deputy mcp session 1",
-            Self::AtRest => b"deputy at rest 1",
-        }
-    }
-}
-
-/// All sealing keys of this deployment.
+/// All sealing keys of this deployment: what is sealed, is under the first; what comes back may be under any.
 pub(crate) struct Seal {
-    registration: LessSafeKey,
-    ticket: LessSafeKey,
-    state_cookie: LessSafeKey,
-    last_page: LessSafeKey,
-    browser: LessSafeKey,
-    stopped: LessSafeKey,
-    mcp_session: LessSafeKey,
-    at_rest: LessSafeKey,
-    client_secrets: hmac::Key,
-    refresh_tokens: hmac::Key,
+    first: KeySet,
+    others: Vec<KeySet>,
 }
 
 impl Seal {
-    /// Derives the keys from the master secret.
-    pub(crate) fn new(master: &[u8; 32]) -> Result<Self, Reason> {
-        Ok(Self {
-            registration: key(master, Purpose::Registration.label())?,
-            ticket: key(master, Purpose::Ticket.label())?,
-            state_cookie: key(master, Purpose::StateCookie.label())?,
-            last_page: key(master, Purpose::LastPage.label())?,
-            browser: key(master, Purpose::Browser.label())?,
-            stopped: key(master, Purpose::Stopped.label())?,
-            mcp_session: key(master, Purpose::McpSession.label())?,
-            at_rest: key(master, Purpose::AtRest.label())?,
-            client_secrets: mac_key(master, b"deputy client secret 1")?,
-            refresh_tokens: mac_key(master, b"deputy refresh token 1")?,
-        })
+    /// The keys of every master secret.
+    pub(crate) fn new(ring: &Ring) -> Result<Self, Reason> {
+        let others = ring.others().map(|master| KeySet::new(master.secret(), master.replaced())).collect::<Result<_, _>>()?;
+        Ok(Self { first: KeySet::new(ring.first().secret(), None)?, others })
     }
 
-    const fn key(&self, purpose: Purpose) -> &LessSafeKey {
-        match purpose {
-            Purpose::Registration => &self.registration,
-            Purpose::Ticket => &self.ticket,
-            Purpose::StateCookie => &self.state_cookie,
-            Purpose::LastPage => &self.last_page,
-            Purpose::Browser => &self.browser,
-            Purpose::Stopped => &self.stopped,
-            Purpose::McpSession => &self.mcp_session,
-            Purpose::AtRest => &self.at_rest,
-        }
+    /// The keys of one master secret.
+    #[cfg(any(test, feature = "test-hooks"))]
+    pub(crate) fn of(master: &[u8; 32]) -> Result<Self, Reason> {
+        Ok(Self { first: KeySet::new(master, None)?, others: Vec::new() })
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &KeySet> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The keys under which new things are sealed.
+    pub(crate) const fn newest(&self) -> &KeySet {
+        &self.first
     }
 
     /// Seals a value as base64url text.
     pub(crate) fn seal<T: Serialize>(&self, purpose: Purpose, value: &T) -> Result<String, Reason> {
         let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|_| Reason::Internal)?);
-        Ok(URL_SAFE_NO_PAD.encode(seal_bytes(self.key(purpose), &plain)?))
+        Ok(URL_SAFE_NO_PAD.encode(seal_bytes(self.first.key(purpose), &plain)?))
     }
 
     /// Opens what [`Seal::seal`] made for the same purpose. `None` for everything else: forged, altered, or another purpose's.
     pub(crate) fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str) -> Option<T> {
-        let plain = open_bytes(self.key(purpose), URL_SAFE_NO_PAD.decode(text).ok()?)?;
-        serde_json::from_slice(&plain).ok()
+        self.open_by(purpose, text).map(|(value, _)| value)
     }
 
-    /// The secret of a confidential client: derived from its id, so that nothing is stored. The id is sealed with a nonce, so
-    /// registering the same metadata again gives another id and another secret.
-    pub(crate) fn client_secret(&self, client: &ClientId) -> ClientSecret {
-        let tag = hmac::sign(&self.client_secrets, client.as_str().as_bytes());
-        ClientSecret::from_text(URL_SAFE_NO_PAD.encode(tag))
+    /// [`Seal::open`], and whose keys did it.
+    pub(crate) fn open_by<T: DeserializeOwned>(&self, purpose: Purpose, text: &str) -> Option<(T, &KeySet)> {
+        let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (plain, set) = self.sets().find_map(|set| Some((open_bytes(set.key(purpose), &sealed)?, set)))?;
+        Some((serde_json::from_slice(&plain).ok()?, set))
     }
 
     /// Makes a refresh token: grant, generation and 128 random bits, under a tag that only we can make. So a stranger's guess never
@@ -130,17 +100,16 @@ impl Seal {
         let random: [u8; 16] = random::bytes()?;
         let grant = grant.to_bytes().ok_or(Reason::Internal)?;
         let said = [grant.as_slice(), &generation.number().to_be_bytes(), &random].concat();
-        let tag = hmac::sign(&self.refresh_tokens, &said);
-        let tag = tag.as_ref().get(..TAG_LEN).ok_or(Reason::Internal)?;
-        Ok(RefreshToken::of_bytes(&[said.as_slice(), tag].concat()))
+        let tag = self.first.refresh_tag(&said)?;
+        Ok(RefreshToken::of_bytes(&[said.as_slice(), &tag].concat()))
     }
 
     /// What a refresh token says, if it is one of ours.
     pub(crate) fn place_of(&self, token: &RefreshToken) -> Option<Place> {
         let bytes = token.to_bytes()?;
         let (said, tag) = bytes.split_at_checked(16 + 4 + 16)?;
-        let expected = hmac::sign(&self.refresh_tokens, said);
-        verify_slices_are_equal(expected.as_ref().get(..TAG_LEN)?, tag).ok()?;
+        let ours = |set: &KeySet| set.refresh_tag(said).is_ok_and(|expected| verify_slices_are_equal(&expected, tag).is_ok());
+        self.sets().find(|set| ours(set))?;
         let (grant, rest) = said.split_first_chunk::<16>()?;
         let (generation, _) = rest.split_first_chunk::<4>()?;
         let generation = Generation::from_number(u32::from_be_bytes(*generation));
@@ -161,40 +130,12 @@ pub(crate) fn seal_successor(token: &RefreshToken, successor: &RefreshToken) -> 
 
 /// Opens what [`seal_successor`] made with the same token.
 pub(crate) fn open_successor(token: &RefreshToken, sealed: &str) -> Option<RefreshToken> {
-    let plain = open_bytes(&successor_key(token).ok()?, URL_SAFE_NO_PAD.decode(sealed).ok()?)?;
+    let plain = open_bytes(&successor_key(token).ok()?, &URL_SAFE_NO_PAD.decode(sealed).ok()?)?;
     RefreshToken::presented(std::str::from_utf8(&plain).ok()?)
 }
 
 fn successor_key(token: &RefreshToken) -> Result<LessSafeKey, Reason> {
     key(token.expose().as_bytes(), b"deputy refresh successor 1")
-}
-
-struct KeyLength;
-
-impl hkdf::KeyType for KeyLength {
-    fn len(&self) -> usize {
-        32
-    }
-}
-
-fn derive(secret: &[u8], label: &[u8], out: &mut [u8; 32]) -> Result<(), Reason> {
-    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"deputy").extract(secret);
-    let info = [label];
-    let okm = extracted.expand(&info, KeyLength).map_err(|_| Reason::Internal)?;
-    okm.fill(out).map_err(|_| Reason::Internal)
-}
-
-fn mac_key(secret: &[u8], label: &[u8]) -> Result<hmac::Key, Reason> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    derive(secret, label, &mut bytes)?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice()))
-}
-
-fn key(secret: &[u8], label: &[u8]) -> Result<LessSafeKey, Reason> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    derive(secret, label, &mut bytes)?;
-    let key = UnboundKey::new(&AES_256_GCM_SIV, bytes.as_slice()).map_err(|_| Reason::Internal)?;
-    Ok(LessSafeKey::new(key))
 }
 
 /// version ‖ nonce ‖ ciphertext and tag.
@@ -210,7 +151,7 @@ fn seal_bytes(key: &LessSafeKey, plain: &[u8]) -> Result<Vec<u8>, Reason> {
     Ok(sealed)
 }
 
-fn open_bytes(key: &LessSafeKey, sealed: Vec<u8>) -> Option<Zeroizing<Vec<u8>>> {
+fn open_bytes(key: &LessSafeKey, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (&version, rest) = sealed.split_first()?;
     let (nonce, body) = rest.split_at_checked(NONCE_LEN)?;
     if version != VERSION {
@@ -230,16 +171,16 @@ mod tests {
 
     #[test]
     fn a_box_opens_for_its_purpose_and_key_only() {
-        let seal = Seal::new(&[1; 32]).expect("keys");
+        let seal = Seal::of(&[1; 32]).expect("keys");
         let text = seal.seal(Purpose::Ticket, &"hello").expect("sealed");
         assert_eq!(seal.open::<String>(Purpose::Ticket, &text).as_deref(), Some("hello"));
         assert_eq!(seal.open::<String>(Purpose::StateCookie, &text), None);
-        assert_eq!(Seal::new(&[2; 32]).expect("keys").open::<String>(Purpose::Ticket, &text), None);
+        assert_eq!(Seal::of(&[2; 32]).expect("keys").open::<String>(Purpose::Ticket, &text), None);
     }
 
     #[test]
     fn an_altered_box_does_not_open() {
-        let seal = Seal::new(&[1; 32]).expect("keys");
+        let seal = Seal::of(&[1; 32]).expect("keys");
         let sealed = URL_SAFE_NO_PAD.decode(seal.seal(Purpose::Ticket, &"hello").expect("sealed")).expect("base64");
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
@@ -259,10 +200,10 @@ mod tests {
 
     #[test]
     fn a_refresh_token_says_whose_it_is_and_cannot_be_made_or_altered() {
-        let (seal, grant, generation) = (Seal::new(&[1; 32]).expect("keys"), GrantId::new([7; 16]), Generation::from_number(300));
+        let (seal, grant, generation) = (Seal::of(&[1; 32]).expect("keys"), GrantId::new([7; 16]), Generation::from_number(300));
         let token = seal.refresh_token(&grant, generation).expect("made");
         assert_eq!(seal.place_of(&token), Some(Place { grant, generation, digest: token.digest() }));
-        assert_eq!(Seal::new(&[2; 32]).expect("keys").place_of(&token), None);
+        assert_eq!(Seal::of(&[2; 32]).expect("keys").place_of(&token), None);
         let bytes = token.to_bytes().expect("bytes");
         for at in 0..bytes.len() {
             let mut altered = bytes.clone();
@@ -278,19 +219,19 @@ mod tests {
         /// A box opens for its purpose and under its master secret, and nowhere else.
         #[test]
         fn what_is_sealed_comes_back_for_its_purpose_only(text in ".{0,200}", master: [u8; 32], other: [u8; 32], purpose in 0_usize..4) {
-            let seal = Seal::new(&master).unwrap();
+            let seal = Seal::of(&master).unwrap();
             let sealed = seal.seal(PURPOSES[purpose], &text).unwrap();
             for (index, tried) in PURPOSES.into_iter().enumerate() {
                 let opened = seal.open::<String>(tried, &sealed);
                 prop_assert_eq!(opened.as_ref(), (index == purpose).then_some(&text));
-                prop_assert!(master == other || Seal::new(&other).unwrap().open::<String>(tried, &sealed).is_none());
+                prop_assert!(master == other || Seal::of(&other).unwrap().open::<String>(tried, &sealed).is_none());
             }
         }
 
         /// One bit is enough, anywhere; so is a bit of the base64 text.
         #[test]
         fn any_flipped_bit_spoils_a_box(text in ".{0,60}", at: prop::sample::Index, bit in 0_u8..8) {
-            let seal = Seal::new(&[1; 32]).unwrap();
+            let seal = Seal::of(&[1; 32]).unwrap();
             let sealed = seal.seal(Purpose::Ticket, &text).unwrap();
             let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
             *at.get_mut(&mut bytes) ^= 1 << bit;

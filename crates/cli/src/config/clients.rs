@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
 use deputy_protocol::ClientId;
 use deputy_protocol::client::AuthMethod;
@@ -9,8 +10,10 @@ use deputy_protocol::client::document::DocumentUrl;
 use deputy_protocol::client::policy::{ClientPolicy, RegistrationPolicy};
 use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::secret::{ClientSecret, Digest};
+use deputy_server::config::CLIENT_IDS_AFTER_ROTATION;
 use deputy_server::{ClientAuth, ClientConfig, WrongClient};
 
+use super::duration::{DAY, bounded};
 use super::file::{Client, Clients};
 use super::place::{Located, Place};
 use super::{Env, Problem, secret};
@@ -37,6 +40,12 @@ pub(super) fn policy(raw: &Clients) -> Result<ClientPolicy, Problem> {
     let redirects = raw.redirects.as_ref().map(|all| all.iter().map(redirect).collect::<Result<_, _>>()).transpose()?;
     let blocked = raw.blocked.iter().map(blocked).collect::<Result<_, _>>()?;
     Ok(ClientPolicy { registration, redirects, blocked })
+}
+
+/// How long registrations count after a rotation of the master secret.
+pub(super) fn ids_after_rotation(raw: &Clients) -> Result<Duration, Problem> {
+    let why = "Afterwards clients that registered before the rotation of the master secret register anew.";
+    bounded("ids_after_rotation", raw.ids_after_rotation.as_ref(), CLIENT_IDS_AFTER_ROTATION, 0..=400 * DAY, why)
 }
 
 fn registration(raw: &Located<String>) -> Result<RegistrationPolicy, Problem> {

@@ -96,6 +96,7 @@ pub(super) struct Clients {
     pub(super) redirects: Option<Vec<Located<String>>>,
     #[serde(default)]
     pub(super) blocked: Vec<Located<String>>,
+    pub(super) ids_after_rotation: Option<Located<String>>,
 }
 
 /// `[[client]]`.

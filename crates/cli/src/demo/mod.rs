@@ -126,6 +126,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         },
         access: Rules::parse(&["*"])?,
         consent: deputy_server::Consent::Always,
+        client_ids_after_rotation: deputy_server::config::CLIENT_IDS_AFTER_ROTATION,
         servers: vec![ServerConfig {
             path: "/mcp".to_owned(),
             url: backend.parse()?,

@@ -1,7 +1,7 @@
 //! The one door that turns a `client_id` into a client (decision 9). The id's shape says which kind it is; each kind has a file.
 
 mod configured;
-pub(crate) mod sealed;
+mod sealed;
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use deputy_protocol::ids::ClientId;
 use deputy_protocol::secret::{ClientSecret, Digest};
 
 use crate::config::ClientConfig;
-use crate::seal::Seal;
 use configured::Configured;
+pub(crate) use sealed::Registered;
 
 /// Whoever may come as a client.
 pub(crate) struct Clients {
-    seal: Arc<Seal>,
+    registered: Registered,
     configured: Configured,
     policy: Arc<ClientPolicy>,
 }
@@ -41,12 +41,12 @@ pub(crate) enum Credential {
 }
 
 impl Clients {
-    /// Clients that registered under these keys, and those of the configuration, as far as they may come.
+    /// Clients that registered themselves, and those of the configuration, as far as they may come.
     ///
     /// # Errors
     /// Says which clients of the configuration contradict each other.
-    pub(crate) fn new(seal: Arc<Seal>, configured: Vec<ClientConfig>, policy: ClientPolicy) -> Result<Self, String> {
-        Ok(Self { seal, configured: Configured::new(configured)?, policy: Arc::new(policy) })
+    pub(crate) fn new(registered: Registered, configured: Vec<ClientConfig>, policy: ClientPolicy) -> Result<Self, String> {
+        Ok(Self { registered, configured: Configured::new(configured)?, policy: Arc::new(policy) })
     }
 
     /// What the operator says about clients.
@@ -72,25 +72,14 @@ impl Clients {
             if !self.policy.takes_registrations() {
                 return Err(Reason::ClientNotAdmitted);
             }
-            return sealed::resolve(&self.seal, id).map(|client| self.registered(client));
+            return self.registered.find(id);
         }
         Err(Reason::ClientUnknown)
     }
 
-    /// Makes the id of a new registration.
-    pub(crate) fn register(&self, registration: Registration) -> Result<Client, Reason> {
+    /// Makes the id of a new registration, and the secret of a client that wants one.
+    pub(crate) fn register(&self, registration: Registration) -> Result<(Client, Option<ClientSecret>), Reason> {
         self.policy.may_register(&registration)?;
-        sealed::register(&self.seal, registration)
-    }
-
-    /// The secret of a client that registered itself is derived from its id.
-    fn registered(&self, client: Client) -> Known {
-        let credential = match client.registration.auth_method {
-            AuthMethod::None => Credential::Nothing,
-            by @ (AuthMethod::SecretBasic | AuthMethod::SecretPost) => {
-                Credential::Secret(self.seal.client_secret(&client.id).digest(), Some(by))
-            }
-        };
-        Known { client, credential }
+        self.registered.register(registration)
     }
 }

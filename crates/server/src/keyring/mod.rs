@@ -182,6 +182,16 @@ pub(crate) async fn rotate(store: &dyn Store, seal: &Seal, now: Timestamp) -> Re
     keys.into_iter().find(|key| key.kid == kid).ok_or_else(|| Failure::internal("the new key is not in the store").into())
 }
 
+/// Puts a new key in the place of all others. It is the only one, so it signs at once.
+pub(crate) async fn replace(store: &dyn Store, seal: &Seal, now: Timestamp) -> Result<(), Failure> {
+    let rows = store.signing_keys().await?;
+    store.take(Step::AddSigningKey(new_key(seal, now)?)).await?;
+    for row in rows {
+        store.take(Step::ForgetSigningKey(row.kid)).await?;
+    }
+    Ok(())
+}
+
 fn new_key(seal: &Seal, now: Timestamp) -> Result<SealedKey, Failure> {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
         .map_err(|_| Failure::internal("cannot make a signing key"))?;

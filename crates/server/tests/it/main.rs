@@ -21,6 +21,7 @@ mod hearing;
 mod idp;
 mod keys;
 mod lost_database;
+mod masters;
 mod register;
 mod remember;
 mod resource;

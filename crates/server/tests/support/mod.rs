@@ -21,8 +21,10 @@ use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
+use deputy_server::clock::Clock as _;
+use deputy_server::config::CLIENT_IDS_AFTER_ROTATION;
 use deputy_server::{
-    Config, Consent, Gateway, Grants, IdpConfig, RotateError, ServerConfig, SigningKey, StartError, StoreConfig,
+    Config, Consent, Gateway, Grants, IdpConfig, MasterRotation, RotateError, ServerConfig, SigningKey, StartError, StoreConfig,
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
@@ -139,6 +141,7 @@ impl World {
             }],
             clients: Vec::new(),
             client_policy: ClientPolicy::default(),
+            client_ids_after_rotation: CLIENT_IDS_AFTER_ROTATION,
             tokens: Lifetimes::default(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -227,6 +230,15 @@ impl World {
     /// What `deputy keys rotate` does.
     pub async fn rotate_signing_key(&self) -> Result<SigningKey, RotateError> {
         deputy_server::rotate_signing_key(&self.store, &self.data_dir, self.clock.as_ref()).await
+    }
+
+    /// What `deputy keys rotate --master` does.
+    pub async fn rotate_master(&self, how: MasterRotation) {
+        let now = self.clock.now();
+        deputy_server::rotate_master(&self.data_dir, how, now).unwrap_or_else(|error| panic!("{error}"));
+        if how == MasterRotation::ForgetOld {
+            deputy_server::replace_signing_keys(&self.store, &self.data_dir, now).await.unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 
     /// [`World::again`], under another configuration.

@@ -128,7 +128,7 @@ impl Gate {
             clients: Arc::default(),
             hosts: origins.host_rule(),
             origins: origins.origin_rule(),
-            seal: Arc::new(crate::seal::Seal::new(&[7; 32]).unwrap()),
+            seal: Arc::new(crate::seal::Seal::of(&[7; 32]).unwrap()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: Limits { request_body: 1024, recheck: Duration::from_millis(5), ..Limits::default() },
         });

@@ -128,7 +128,7 @@ fn a_backend_must_be_an_http_url() {
             Arc::new(deputy_guard::NothingRevoked),
         );
         let clock = Arc::new(TestClock(AtomicU64::new(NOW)));
-        let seal = Arc::new(crate::seal::Seal::new(&[7; 32]).unwrap());
+        let seal = Arc::new(crate::seal::Seal::of(&[7; 32]).unwrap());
         let sessions = Sessions::new(seal, ResourceUri::parse("https://h/mcp").unwrap());
         Forwarder::new(backend.parse().unwrap(), sessions, Arc::new(verifier), clock, Limits::default()).map(|_| ())
     };
