@@ -11,6 +11,7 @@
 //! configured, or a configured provider published, may be asked.
 #![forbid(unsafe_code)]
 
+pub mod address;
 mod error;
 
 use std::fmt;
