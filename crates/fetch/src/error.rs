@@ -37,6 +37,24 @@ pub enum FetchError {
         /// The limit.
         limit: usize,
     },
+    /// The host is not public: whoever named it has no business there. Nothing was sent.
+    #[error("{host} is not a public address")]
+    NotPublic {
+        /// Who was to be asked.
+        host: String,
+    },
+    /// Too many requests are under way. Nothing was sent.
+    #[error("too many requests are under way, or too many to {host}")]
+    Busy {
+        /// Who was to be asked.
+        host: String,
+    },
+    /// The answer is compressed.
+    #[error("the answer of {host} is encoded, which was not asked for")]
+    Encoded {
+        /// Who was asked.
+        host: String,
+    },
     /// The machine's certificates cannot be read.
     #[error("cannot set up TLS: {0}")]
     Setup(String),
@@ -47,8 +65,8 @@ impl FetchError {
     #[must_use]
     pub fn was_sent(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Setup(_) => false,
-            Self::Broken { .. } | Self::TooLarge { .. } => true,
+            Self::Unreachable { .. } | Self::NotPublic { .. } | Self::Busy { .. } | Self::Setup(_) => false,
+            Self::Broken { .. } | Self::TooLarge { .. } | Self::Encoded { .. } => true,
             Self::TimedOut { sent, .. } => *sent,
         }
     }

@@ -7,12 +7,14 @@
 //! - A form is sent at most once, and an error says whether it may have arrived (I9).
 //! - Error messages name the host, never a query, a header or a body.
 //!
-//! URLs that strangers name (client metadata documents) will need an address policy on top; until it is here, only what an operator
-//! configured, or a configured provider published, may be asked.
+//! - Where strangers name the URL, a [`GuardedClient`] asks: https only, public addresses only, and the address that was judged is dialled.
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod egress;
 mod error;
+mod guarded;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use deputy_protocol::resource::is_loopback_host;
 use deputy_protocol::secret::ClientSecret;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
@@ -30,7 +32,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+pub use egress::{Egress, NotAProxy, ProxyUrl, Resolve, SystemResolver};
 pub use error::FetchError;
+pub use guarded::{GuardedAnswer, GuardedClient, GuardedConfig, NotAskable, StrangersUrl};
+pub use tls::Certificates;
 
 /// How much time and memory one request may take.
 #[derive(Clone, Copy, Debug)]
@@ -241,9 +246,7 @@ impl Client {
                     broken(error.to_string())
                 }
             })?;
-            let media_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            Ok(Answer { status: parts.status, media_type, body: body.to_bytes() })
+            Ok(Answer { status: parts.status, media_type: media_type(&parts.headers), body: body.to_bytes() })
         };
         tokio::time::timeout(self.limits.time, exchange).await.unwrap_or_else(|_| {
             let sent = connection.connection_metadata().is_some();
@@ -272,6 +275,11 @@ fn request(
         builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     }
     builder.body(Full::from(form.unwrap_or_default()))
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The innermost error: "connection refused" says more than "client error".
