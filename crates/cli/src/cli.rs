@@ -31,7 +31,8 @@ const CONFIGURATION: &str = r#"The smallest useful deputy.toml:
   url = "http://127.0.0.1:9000/mcp"           # where your MCP server listens
 
 More keys: listen ("127.0.0.1:8000"), data_dir ("deputy-data"), store ("sqlite", or
-"postgres://deputy@db/deputy", or { env = "…" }), allowed_hosts, allowed_origins;
+"postgres://deputy@db/deputy", or { env = "…" }), allowed_hosts, allowed_origins,
+trusted_proxies ("10.0.0.0/8": whose X-Forwarded-For counts for limits);
 [idp] scopes, userinfo; [[server]] name, scopes; [tokens] code_lifetime, access_token_lifetime,
 refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace, recheck_after,
 without_recheck ("60s", "5m", "30d"); [[client]] id, name, redirect_uris, secret or

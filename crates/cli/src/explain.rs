@@ -77,6 +77,13 @@ pub(crate) fn settings(settings: &Settings) -> String {
         ),
     );
     row("consent", consent(config.consent));
+    let nets: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+    let of = if nets.is_empty() {
+        "of public addresses; behind a proxy, name it in trusted_proxies, or nobody is limited".to_owned()
+    } else {
+        format!("of public addresses, as X-Forwarded-For of {} says", nets.join(", "))
+    };
+    row("limits", &format!("floods and guesses {of}"));
     for note in &settings.notes {
         row("note", note);
     }

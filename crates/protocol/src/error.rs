@@ -143,6 +143,7 @@ reasons! {
     ParameterMissing, "parameter_missing", InvalidRequest, "A required parameter is missing.";
     HeaderRepeated, "header_repeated", InvalidRequest, "A header was sent more than once that may stand only once.";
     RequestTooLarge, "request_too_large", InvalidRequest, "The request is larger than this server accepts.";
+    SourceTooFast, "source_too_fast", TemporarilyUnavailable, "Too many requests come from your network address. Wait some seconds, then try again.";
     TooManyRequests, "too_many_requests", TemporarilyUnavailable, "Too many requests of yours are open at once. Try again when some have ended.";
     RequestTooSlow, "request_too_slow", InvalidRequest, "The request did not arrive in time.";
     MediaTypeUnsupported, "media_type_unsupported", InvalidRequest, "This endpoint takes another media type: application/json for registration, application/x-www-form-urlencoded elsewhere.";

@@ -11,6 +11,7 @@ use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::ClientSecret;
+use ipnet::IpNet;
 
 pub use clients::{ClientAuth, ClientConfig, WrongClient};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub tokens: Lifetimes,
     /// Further `Host` values to accept, for a reverse proxy that does not pass the original on.
     pub allowed_hosts: Vec<String>,
+    /// The proxies in front of us whose `X-Forwarded-For` says for whom they ask. It counts for limits per source, and for nothing else.
+    pub trusted_proxies: Vec<IpNet>,
     /// Web origins whose pages may call the MCP endpoints, beside our own.
     pub allowed_origins: Vec<String>,
 }

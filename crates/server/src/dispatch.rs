@@ -70,7 +70,7 @@ async fn handle(State(gateway): State<Arc<Shared>>, request: Request) -> Respons
     }
     match found {
         Found::Route(route) => {
-            let mut response = endpoint(&gateway, route, request).await;
+            let mut response = counted(&gateway, route, request).await;
             if method == Method::HEAD {
                 *response.body_mut() = Body::empty();
             }
@@ -78,6 +78,26 @@ async fn handle(State(gateway): State<Arc<Shared>>, request: Request) -> Respons
         }
         Found::OtherMethod(route) => with_cors(other_method(&method, route), route),
         Found::Nothing => json(&Reason::NotFound.into(), "router", None),
+    }
+}
+
+/// The endpoint, unless the source has asked for too much.
+async fn counted(gateway: &Arc<Shared>, route: &Route, request: Request) -> Response {
+    let source = gateway.sources.of(request.extensions().get().copied(), request.headers());
+    let Some(source) = source else { return endpoint(gateway, route, request).await };
+    if !gateway.sources.admits(source) {
+        return too_fast(route);
+    }
+    let response = endpoint(gateway, route, request).await;
+    gateway.sources.charge(source, route.endpoint, response.status());
+    response
+}
+
+/// Said before anything of the request is read.
+fn too_fast(route: &Route) -> Response {
+    match route.cors {
+        Cors::Anyone => json(&Reason::SourceTooFast.into(), "source", None),
+        Cors::Nobody => authorize::refuse(Reason::SourceTooFast),
     }
 }
 

@@ -47,8 +47,8 @@ impl Failure {
     pub(crate) fn log(&self, endpoint: &'static str) -> String {
         let reference = reference();
         let (reason, detail) = (self.reason.code(), self.detail.as_deref().unwrap_or_default());
-        if self.reason == Reason::NotFound {
-            // Browsers ask for an icon, scanners for everything.
+        if matches!(self.reason, Reason::NotFound | Reason::SourceTooFast) {
+            // Browsers ask for an icon, scanners for everything, and floods are not for the log.
             tracing::debug!(target: "deputy::refusal", endpoint, reason, reference, "refused");
         } else if matches!(self.reason.oauth(), OAuthError::ServerError | OAuthError::TemporarilyUnavailable) {
             tracing::warn!(target: "deputy::refusal", endpoint, reason, detail, reference, "failed");
@@ -106,6 +106,7 @@ fn status(reason: Reason) -> StatusCode {
         Reason::RequestTooLarge => 413,
         Reason::MediaTypeUnsupported => 415,
         Reason::HostForeign => 421,
+        Reason::SourceTooFast | Reason::TooManyRequests => 429,
         Reason::OriginForeign | Reason::ConsentNotOurPage | Reason::ConsentOtherBrowser | Reason::CallbackOtherBrowser => 403,
         Reason::TransactionExpired | Reason::TransactionUsed => 400,
         other => other.oauth().status(),

@@ -27,6 +27,7 @@ use crate::master;
 use crate::proxy::{Limits, Proxy, ProxyConfig};
 use crate::revocations::{POLL, Revoked};
 use crate::seal::Seal;
+use crate::sources::Sources;
 use crate::store::{Postgres, Sqlite, Step, Store, StoreError, StoreResult, Sweep};
 use crate::{dispatch, random};
 
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) origins: Origins,
     pub(crate) hosts: HostRule,
     pub(crate) cookies: CookieStyle,
+    pub(crate) sources: Sources,
     /// Whether decisions are remembered for those who ask for it.
     pub(crate) remembers: bool,
     pub(crate) seal: Arc<Seal>,
@@ -211,6 +213,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         server_metadata: AuthorizationServer::new(&issuer, &catalog, clients.policy()),
         resource_metadata,
         cookies: CookieStyle::of(issuer.as_str()),
+        sources: Sources::new(config.trusted_proxies),
         remembers: config.consent == Consent::Remember && origins.cookies_are_ours().is_some(),
         issuer,
         catalog,

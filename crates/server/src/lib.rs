@@ -35,6 +35,7 @@ mod revoke;
 pub mod routes;
 mod seal;
 mod serve;
+mod sources;
 mod store;
 mod token;
 

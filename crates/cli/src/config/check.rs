@@ -13,6 +13,7 @@ use deputy_protocol::scope::{Scope, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::web::Origins;
 use deputy_server::{ClientConfig, Config, Consent, IdpConfig, ServerConfig, StoreConfig};
+use ipnet::IpNet;
 use url::Url;
 
 use super::duration::{DAY, bounded};
@@ -49,6 +50,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         client_ids_after_rotation: clients::ids_after_rotation(&file.clients)?,
         tokens: tokens(&file.tokens)?,
         allowed_hosts: hosts(&file.allowed_hosts)?,
+        trusted_proxies: proxies(&file.trusted_proxies)?,
         allowed_origins: origins(&file.allowed_origins, &public_url)?,
         public_url,
         idp,
@@ -73,6 +75,7 @@ struct Parts {
     client_ids_after_rotation: Duration,
     tokens: Lifetimes,
     allowed_hosts: Vec<String>,
+    trusted_proxies: Vec<IpNet>,
     allowed_origins: Vec<String>,
     notes: Vec<String>,
 }
@@ -93,6 +96,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         client_ids_after_rotation,
         tokens,
         allowed_hosts,
+        trusted_proxies,
         allowed_origins,
         notes,
     } = parts;
@@ -109,6 +113,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         client_ids_after_rotation,
         tokens,
         allowed_hosts,
+        trusted_proxies,
         allowed_origins,
     };
     Ok(Settings { listen, server, allow: allow.into_iter().map(|rule| rule.value).collect(), notes })
@@ -449,6 +454,19 @@ fn hosts(raw: &[Located<String>]) -> Result<Vec<String>, Problem> {
         }
     };
     raw.iter().map(host).collect()
+}
+
+fn proxies(raw: &[Located<String>]) -> Result<Vec<IpNet>, Problem> {
+    let proxy = |raw: &Located<String>| {
+        let net = raw.value.parse().ok().or_else(|| raw.value.parse::<IpAddr>().ok().map(IpNet::from));
+        let every = |net: &IpNet| net.prefix_len() == 0;
+        net.filter(|net| !every(net)).ok_or_else(|| {
+            let text =
+                "trusted_proxies takes addresses and networks: \"127.0.0.1\", \"10.0.0.0/8\". Everybody cannot be trusted.";
+            Problem::new(&raw.place, text)
+        })
+    };
+    raw.iter().map(proxy).collect()
 }
 
 fn origins(raw: &[Located<String>], public_url: &Issuer) -> Result<Vec<String>, Problem> {

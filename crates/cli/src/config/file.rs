@@ -22,6 +22,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) allowed_hosts: Vec<Located<String>>,
     #[serde(default)]
+    pub(super) trusted_proxies: Vec<Located<String>>,
+    #[serde(default)]
     pub(super) allowed_origins: Vec<Located<String>>,
     #[serde(default)]
     pub(super) idp: Idp,

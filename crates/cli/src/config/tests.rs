@@ -74,6 +74,7 @@ fn remembering_needs_https() {
 fn every_key_is_read() {
     let full = format!(
         "listen = \"[::1]:9999\"\ndata_dir = \"/var/lib/deputy\"\nconsent = \"remember\"\nallowed_hosts = [\"mcp.internal:8443\"]\n\
+         trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n\
          allowed_origins = [\"https://app.example.com\"]\n{}scopes = [\"read\", \"write\"]\n[tokens]\ncode_lifetime = \"30s\"\n\
          access_token_lifetime = \"10m\"\nrefresh_idle_lifetime = \"7d\"\nrefresh_absolute_lifetime = \"30d\"\nrefresh_grace = \"10s\"\n\
          recheck_after = \"5m\"\nwithout_recheck = \"8h\"\n",
@@ -92,6 +93,7 @@ fn every_key_is_read() {
     assert_eq!(config.tokens.hearing.age, Duration::from_secs(300));
     assert_eq!(config.tokens.hearing.silence, Duration::from_secs(8 * 3600));
     assert_eq!(config.allowed_hosts, ["mcp.internal:8443"]);
+    assert_eq!(config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1/32", "10.0.0.0/8"]);
     assert_eq!(config.allowed_origins, ["https://app.example.com"]);
 }
 
@@ -341,7 +343,12 @@ fn a_260_dangerous_switches_do_not_exist() {
     {
         assert!(load(&GOOD.replace(section, &format!("{section}\n{switch}"))).is_err(), "{switch}");
     }
-    for switch in ["allowed_origins = [\"*\"]", "allowed_origins = [\"null\"]"] {
+    for switch in [
+        "allowed_origins = [\"*\"]",
+        "allowed_origins = [\"null\"]",
+        "trusted_proxies = [\"*\"]",
+        "trusted_proxies = [\"0.0.0.0/0\"]",
+    ] {
         assert!(load(&format!("{switch}\n{GOOD}")).is_err(), "{switch}");
     }
     for (from, to) in [

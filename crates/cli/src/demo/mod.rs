@@ -135,6 +135,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         }],
         tokens: Lifetimes::default(),
         allowed_hosts: Vec::new(),
+        trusted_proxies: Vec::new(),
         clients: Vec::new(),
         client_policy: ClientPolicy::default(),
         allowed_origins: Vec::new(),

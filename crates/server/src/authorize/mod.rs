@@ -16,8 +16,14 @@ use deputy_protocol::params::Params;
 use deputy_protocol::remember::Asked;
 
 use crate::dispatch::Incoming;
+use crate::error::Failure;
 use crate::gateway::Shared;
 use refusal::Refusal;
+
+/// A page of refusal, for a request that is not even read.
+pub(crate) fn refuse(reason: Reason) -> Response {
+    refusal::page(reason, &Failure::from(reason).log("source"), None)
+}
 
 /// `GET /authorize`.
 pub(crate) async fn get(gateway: &Shared, request: &Incoming) -> Response {

@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::Instant;
 
 use super::Limits;
+use crate::sources::Peer;
 
 /// How often a connection is looked at, as a part of how long it may be idle or unread.
 const LOOKS: u32 = 4;
@@ -108,16 +109,17 @@ impl Drop for Open {
     }
 }
 
-/// A service whose requests are counted.
+/// A service whose requests are counted, and say where they come from.
 #[derive(Clone)]
 pub(super) struct Counted {
     router: TowerToHyperService<Router>,
+    peer: Peer,
     activity: Arc<Activity>,
 }
 
 impl Counted {
-    pub(super) fn new(router: TowerToHyperService<Router>, activity: Arc<Activity>) -> Self {
-        Self { router, activity }
+    pub(super) fn new(router: TowerToHyperService<Router>, peer: Peer, activity: Arc<Activity>) -> Self {
+        Self { router, peer, activity }
     }
 }
 
@@ -126,7 +128,8 @@ impl Service<Request<Incoming>> for Counted {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
         let (mut open, answer) = (self.activity.begin(), self.router.call(request));
         Box::pin(async move {
             let answer = answer.await?;

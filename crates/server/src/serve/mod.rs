@@ -5,7 +5,6 @@ mod stall;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::places::{Place, Places};
+use crate::sources::{Peer, Source};
 use activity::{Activity, Counted};
 use stall::Stall;
 
@@ -107,25 +107,18 @@ async fn serve_within(listener: TcpListener, router: Router, limits: Limits, shu
                 continue;
             }
         };
-        let Some(address) = stream.peer_addr().ok().and_then(|peer| addresses.take(source(peer.ip()))) else {
+        let Ok(peer) = stream.peer_addr().map(|peer| Peer(peer.ip())) else { continue };
+        let Some(address) = addresses.take(Source::of(peer.0)) else {
             tracing::debug!("a connection more than one address may have");
             continue;
         };
-        tokio::spawn(server.clone().connection(stream, place, address));
+        tokio::spawn(server.clone().connection(stream, peer, place, address));
     }
     drop(listener);
     ending.cancel();
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     if tokio::time::timeout(DRAIN, places.acquire_many(all)).await.is_err() {
         tracing::info!("some requests were still open and are cut now");
-    }
-}
-
-/// What counts as one source: an IPv4 address however it is written, and the 64 bits of IPv6 that a household or a machine gets.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -159,14 +152,14 @@ struct Server {
 
 impl Server {
     /// One connection, from its first byte to its end. It keeps its places until then.
-    async fn connection(self, stream: TcpStream, _place: OwnedSemaphorePermit, _address: Place<IpAddr>) {
+    async fn connection(self, stream: TcpStream, peer: Peer, _place: OwnedSemaphorePermit, _address: Place<Source>) {
         if tokio::time::timeout(self.limits.first_bytes, speaks(&stream)).await != Ok(true) {
             return;
         }
         // Small frames must leave at once: server-sent events are.
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
-        let service = Counted::new(TowerToHyperService::new(self.router), Arc::clone(&activity));
+        let service = Counted::new(TowerToHyperService::new(self.router), peer, Arc::clone(&activity));
         let io = TokioIo::new(Stall::new(stream, self.limits.unread));
         let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
         let patience = tokio::select! {

@@ -16,6 +16,7 @@ mod clients;
 mod consent;
 mod discovery;
 mod finish;
+mod floods;
 mod grants;
 mod hearing;
 mod idp;

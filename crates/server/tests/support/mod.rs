@@ -144,6 +144,7 @@ impl World {
             client_ids_after_rotation: CLIENT_IDS_AFTER_ROTATION,
             tokens: Lifetimes::default(),
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
         };
         edit(&mut config);

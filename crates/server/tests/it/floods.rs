@@ -1,0 +1,81 @@
+//! Floods and guesses from one source (AS-48, AS-94, A-230): it is told to wait, everybody else goes on, and nothing is stored.
+
+use deputy_server::Config;
+use http::Method;
+use serde_json::json;
+
+use crate::support::http::{Answer, Browser, form, send};
+use crate::support::{HONEST, World};
+
+const FLOODER: (&str, &str) = ("x-forwarded-for", "8.8.8.8");
+const OTHER: (&str, &str) = ("x-forwarded-for", "8.8.8.8, 9.9.9.9");
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+fn behind_a_proxy(config: &mut Config) {
+    config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+}
+
+async fn guess(world: &World, source: (&str, &str)) -> Answer {
+    let body =
+        form(&[("grant_type", "refresh_token"), ("refresh_token", "dpr_x"), ("client_id", "dc_x"), ("client_secret", "x")]);
+    send(Method::POST, &world.at("/token"), &[source, FORM], body).await
+}
+
+async fn register(world: &World, source: (&str, &str)) -> Answer {
+    let body = json!({"redirect_uris": [HONEST], "token_endpoint_auth_method": "none"}).to_string();
+    send(Method::POST, &world.at("/register"), &[source, ("content-type", "application/json")], body).await
+}
+
+fn told_to_wait(answer: &Answer) {
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "5"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn as_94_a_thousand_guesses_are_too_many() {
+    let world = World::with(behind_a_proxy).await;
+    let (client, access, refresh) = world.signed_in().await;
+    let rows = world.rows().await;
+    let mut answers = Vec::new();
+    for _ in 0..1000 {
+        answers.push(guess(&world, FLOODER).await);
+    }
+    assert_eq!(answers[0].status, 401);
+    let last = answers.last().unwrap();
+    told_to_wait(last);
+    assert_eq!(
+        (last.json()["error"].as_str(), last.header("access-control-allow-origin")),
+        (Some("temporarily_unavailable"), "*")
+    );
+    assert_eq!(guess(&world, OTHER).await.status, 401, "another source is heard");
+    assert_eq!(world.rows().await, rows);
+    // It is one debt for all endpoints; a person gets a page.
+    told_to_wait(&register(&world, FLOODER).await);
+    let page = Browser::default().step(Method::GET, &world.authorize_url(&client, &[]), &[FLOODER], String::new()).await;
+    told_to_wait(&page);
+    assert!(page.text().contains("source_too_fast"), "{}", page.text());
+    // What is signed in goes on.
+    assert_eq!(world.call(&access).await.status, 200);
+    assert_eq!(world.refresh(&client, &refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn as_48_a_hosted_client_registers_for_each_of_its_people() {
+    let world = World::with(behind_a_proxy).await;
+    let mut answers = Vec::new();
+    for _ in 0..700 {
+        answers.push(register(&world, FLOODER).await);
+    }
+    let registered = answers.iter().filter(|answer| answer.status == 201).count();
+    assert!(registered >= 500, "{registered}");
+    told_to_wait(answers.last().unwrap());
+    // Whoever comes with good credentials is not counted, behind the same address or not.
+    assert_eq!(register(&world, OTHER).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_198_without_a_configured_proxy_the_header_changes_nothing() {
+    let world = World::new().await;
+    for _ in 0..700 {
+        assert_eq!(guess(&world, FLOODER).await.status, 401);
+    }
+}
