@@ -1,5 +1,6 @@
 //! Clients: the metadata that they register, checked once, and what we know of one afterwards (RFC 7591; AS-43…47).
 
+pub mod assertion;
 pub mod document;
 pub mod policy;
 

@@ -160,6 +160,12 @@ reasons! {
     ClientAuthAmbiguous, "client_auth_ambiguous", InvalidRequest, "The client authenticated in more than one way at once.";
     ClientBlocked, "client_blocked", InvalidClient, "The operator of this server keeps this client out.";
     ClientNotAdmitted, "client_not_admitted", InvalidClient, "This server takes only clients that its operator knows. Ask the operator for a client_id.";
+    AssertionMalformed, "assertion_malformed", InvalidClient, "The client assertion is not a JWT with iss, sub, one aud, exp and jti, of the type jwt-bearer.";
+    AssertionSignature, "assertion_signature", InvalidClient, "The client assertion was not signed with a key of this client.";
+    AssertionOtherClient, "assertion_other_client", InvalidClient, "The client assertion is from another client, or about one.";
+    AssertionAudience, "assertion_audience", InvalidClient, "The client assertion is not for this authorization server.";
+    AssertionTime, "assertion_time", InvalidClient, "The client assertion has expired, is not valid yet, or lives longer than ten minutes.";
+    AssertionReplayed, "assertion_replayed", InvalidClient, "The client assertion was used before.";
     CredentialsInUrl, "credentials_in_url", InvalidRequest, "Credentials do not belong in the URL.";
     RegistrationMalformed, "registration_malformed", InvalidClientMetadata, "The client metadata is not a JSON object with members of the right types.";
     RegistrationRedirects, "registration_redirects", InvalidRedirectUri, "redirect_uris must be a list of 1 to 20 URIs: https, or http on localhost or a loopback address, written in canonical form, without fragment, user name or wildcard.";

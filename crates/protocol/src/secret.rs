@@ -195,7 +195,7 @@ pub struct Digest<T> {
 }
 
 impl<T> Digest<T> {
-    fn of(secret: &[u8]) -> Self {
+    pub(crate) fn of(secret: &[u8]) -> Self {
         Self { bytes: sha256(secret), of: PhantomData }
     }
 
