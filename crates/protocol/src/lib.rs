@@ -30,6 +30,12 @@
 //! deputy_protocol::family::CheckedCode(record)
 //! # }
 //! ```
+//! ```compile_fail,E0451
+//! # use deputy_protocol::{Timestamp, client::assertion::Assertion, secret::Digest};
+//! # fn forge(digest: Digest<Assertion>, ends: Timestamp) -> Assertion {
+//! Assertion { digest, ends }
+//! # }
+//! ```
 //! ```compile_fail,E0423
 //! # fn forge() -> deputy_protocol::web::OwnPage {
 //! deputy_protocol::web::OwnPage(())

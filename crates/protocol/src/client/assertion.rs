@@ -111,10 +111,22 @@ pub struct ExpectedAssertion<'a> {
 /// A good assertion, which counts once.
 #[derive(Clone, Debug)]
 pub struct Assertion {
+    digest: Digest<Assertion>,
+    ends: Timestamp,
+}
+
+impl Assertion {
     /// What it is known by: its client's id and its `jti`.
-    pub digest: Digest<Assertion>,
+    #[must_use]
+    pub fn digest(&self) -> &Digest<Self> {
+        &self.digest
+    }
+
     /// From when on it is refused for its age, so that its name may be forgotten.
-    pub ends: Timestamp,
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        self.ends
+    }
 }
 
 /// Checks the claims (RFC 7523 §3).

@@ -73,6 +73,13 @@ CREATE TABLE memories (
 CREATE INDEX memories_of_subject ON memories (subject, client);
 CREATE INDEX memories_ending ON memories (until);
 
+-- Client assertions that were used, by digest: each counts once, and is known until it would be refused for its age (RFC 7523 §3).
+CREATE TABLE assertions (
+  digest  BLOB PRIMARY KEY,
+  ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX assertions_ending ON assertions (ends_at);
+
 -- The feed by which every process learns of revocations. Its head is locked while an entry is made, so that entries become visible in
 -- the order of their numbers and nobody reads past one.
 CREATE TABLE revocations (

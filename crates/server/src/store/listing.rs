@@ -62,6 +62,7 @@ pub(in crate::store) async fn count(connection: &mut Connection) -> StoreResult<
         ("completed_transactions", "SELECT count(*) FROM completed_transactions"),
         ("codes", "SELECT count(*) FROM codes"),
         ("memories", "SELECT count(*) FROM memories"),
+        ("assertions", "SELECT count(*) FROM assertions"),
         ("revocations", "SELECT count(*) FROM revocations"),
         ("signing_keys", "SELECT count(*) FROM signing_keys"),
     ] {

@@ -17,6 +17,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use deputy_protocol::Timestamp;
+use deputy_protocol::client::assertion::Assertion;
 use deputy_protocol::family::{CodeRecord, CodeState, Grant, Line, Standing, Word};
 use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::remember::Memory;
@@ -147,6 +148,9 @@ pub(crate) trait Store: Send + Sync + fmt::Debug {
 
     /// A grant, alive or not.
     async fn grant(&self, grant: &GrantId) -> StoreResult<Option<HeldGrant>>;
+
+    /// Whether a client's assertion was used. A hint that says why; the step that would use it decides.
+    async fn is_assertion_used(&self, assertion: &Assertion) -> StoreResult<bool>;
 
     /// What a grant's person is asked about with at the provider, sealed.
     async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>>;

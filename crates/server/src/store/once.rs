@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use deputy_protocol::client::assertion::Assertion;
 use deputy_protocol::family::{CheckedCode, CheckedRefresh, CodeUse, Generation, Grant, Line, LineUse, NewRefresh, Word};
 use deputy_protocol::ids::GrantId;
 use deputy_protocol::{Reason, Timestamp};
@@ -38,6 +39,8 @@ pub(crate) enum Redemption {
     Expired,
     /// Its grant was revoked.
     Revoked,
+    /// The client's assertion was used before; the code is as it was.
+    AssertionUsed,
     /// There is no such code.
     Unknown,
 }
@@ -55,6 +58,8 @@ pub(crate) enum Rotation<S> {
     Expired,
     /// Its grant was revoked.
     Revoked,
+    /// The client's assertion was used before; the token is as it was.
+    AssertionUsed,
     /// There is no such token.
     Unknown,
 }
@@ -74,12 +79,13 @@ fn contended() -> StoreError {
     StoreError::new("a row changes faster than it can be judged")
 }
 
-/// Uses a code, and begins its refresh tokens in the same step. A second use revokes the grant.
+/// Uses a code, and begins its refresh tokens in the same step, which also uses the client's assertion up. A second use revokes the grant.
 pub(crate) async fn redeem(
     store: &dyn Store,
     held: HeldCode,
     code: CheckedCode,
     first: Option<NewRefresh>,
+    assertion: Option<&Assertion>,
     now: Timestamp,
 ) -> StoreResult<Redemption> {
     let record = code.into_record();
@@ -88,6 +94,7 @@ pub(crate) async fn redeem(
         let Some(judged) = held else { return Ok(Redemption::Unknown) };
         let grant = record.grant.id.clone();
         match judged.state().judge(now) {
+            CodeUse::First if is_used(store, assertion).await? => return Ok(Redemption::AssertionUsed),
             CodeUse::First => {
                 let step = UseCode {
                     code: record.digest.clone(),
@@ -96,6 +103,7 @@ pub(crate) async fn redeem(
                     judged_revoked_at: judged.revoked_at,
                     now,
                     line: first.clone().map(Line::first),
+                    assertion: assertion.cloned(),
                 };
                 if store.take(Step::UseCode(Box::new(step))).await? {
                     return Ok(Redemption::First(Box::new(Redeemed { grant: record.grant, word: judged.word })));
@@ -113,14 +121,23 @@ pub(crate) async fn redeem(
     Err(contended())
 }
 
+/// Whether this is why a step is not taken. The step itself decides.
+async fn is_used(store: &dyn Store, assertion: Option<&Assertion>) -> StoreResult<bool> {
+    match assertion {
+        Some(assertion) => store.is_assertion_used(assertion).await,
+        None => Ok(false),
+    }
+}
+
 /// Uses a refresh token: replaces it by the successor that `make` gives for a generation, or gives the same successor again within
-/// `grace`, or revokes the grant.
+/// `grace`, or revokes the grant. Only what replaces it uses the client's assertion up: whose answer was lost may send the same again.
 pub(crate) async fn rotate<S>(
     store: &dyn Store,
     held: HeldGrant,
     token: CheckedRefresh,
     make: impl Fn(Generation) -> Result<Successor<S>, Reason> + Send,
     grace: Duration,
+    assertion: Option<&Assertion>,
     now: Timestamp,
 ) -> StoreResult<Rotation<S>> {
     let record = token.into_record();
@@ -130,6 +147,7 @@ pub(crate) async fn rotate<S>(
         let Some(line) = &judged.line else { return Ok(Rotation::Unknown) };
         let redeemed = || Box::new(Redeemed { grant: record.grant.clone(), word: judged.word });
         match line.judge(&record.place, judged.standing(), grace, now) {
+            LineUse::Rotate if is_used(store, assertion).await? => return Ok(Rotation::AssertionUsed),
             LineUse::Rotate => {
                 let made = make(line.generation.next()).map_err(StoreError::new)?;
                 let step = ReplaceLine {
@@ -137,6 +155,7 @@ pub(crate) async fn rotate<S>(
                     judged: line.generation,
                     judged_revoked_at: judged.revoked_at,
                     line: line.replaced_by(&record.place, made.new, made.sealed, grace, now),
+                    assertion: assertion.cloned(),
                 };
                 if store.take(Step::ReplaceLine(Box::new(step))).await? {
                     return Ok(Rotation::Rotated(redeemed(), made.token));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deputy_protocol::Timestamp;
+use deputy_protocol::client::assertion::Assertion;
 use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::remember::Memory;
 use deputy_protocol::secret::{AuthorizationCode, BrowserKey, ClientSecret, Digest};
@@ -109,16 +110,30 @@ async fn in_time<T>(work: impl Future<Output = StoreResult<T>>) -> StoreResult<T
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::new("the database does not answer")))
 }
 
+fn is_one_statement(step: &Step) -> bool {
+    match step {
+        Step::UseCode(used) => used.assertion.is_none(),
+        Step::ReplaceLine(replaced) => replaced.assertion.is_none(),
+        Step::Ask(_) | Step::ForgetIdle(..) => true,
+        Step::ForgetDecisions | Step::Complete(_) | Step::Revoke(_) | Step::Hear(_) | Step::Sweep(_) => false,
+        Step::AddFirstSigningKey(_) | Step::AddSigningKey(_) | Step::ForgetSigningKey(_) => false,
+    }
+}
+
 #[async_trait]
 impl Store for Postgres {
     async fn take(&self, step: Step) -> StoreResult<bool> {
         in_time(async {
-            if matches!(step, Step::UseCode(_) | Step::ReplaceLine(_) | Step::Ask(_) | Step::ForgetIdle(..)) {
+            if is_one_statement(&step) {
                 return statements::take(&mut *self.read().await?, &step).await;
             }
             let mut transaction = self.pool.begin_with("BEGIN").await?;
             let taken = statements::take(&mut transaction, &step).await?;
-            transaction.commit().await?;
+            if taken {
+                transaction.commit().await?;
+            } else {
+                transaction.rollback().await?;
+            }
             Ok(taken)
         })
         .await
@@ -134,6 +149,10 @@ impl Store for Postgres {
 
     async fn grant(&self, grant: &GrantId) -> StoreResult<Option<HeldGrant>> {
         in_time(async { statements::grant(&mut *self.read().await?, grant).await }).await
+    }
+
+    async fn is_assertion_used(&self, assertion: &Assertion) -> StoreResult<bool> {
+        in_time(async { statements::is_used(&mut *self.read().await?, Some(assertion)).await }).await
     }
 
     async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deputy_protocol::Timestamp;
+use deputy_protocol::client::assertion::Assertion;
 use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::remember::Memory;
 use deputy_protocol::secret::{AuthorizationCode, BrowserKey, Digest};
@@ -219,6 +220,10 @@ impl Store for Sqlite {
 
     async fn grant(&self, grant: &GrantId) -> StoreResult<Option<HeldGrant>> {
         statements::grant(&mut *self.read().await?, grant).await
+    }
+
+    async fn is_assertion_used(&self, assertion: &Assertion) -> StoreResult<bool> {
+        statements::is_used(&mut *self.read().await?, Some(assertion)).await
     }
 
     async fn idp_tokens(&self, grant: &GrantId) -> StoreResult<Option<String>> {

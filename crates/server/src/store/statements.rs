@@ -25,6 +25,9 @@ macro_rules! grant_columns {
 }
 
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+#[path = "assertion.rs"]
+mod assertion;
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 #[path = "feed.rs"]
 mod feed;
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
@@ -34,6 +37,7 @@ mod listing;
 #[path = "memories.rs"]
 mod memories;
 
+pub(super) use assertion::is_used;
 pub(super) use feed::{feed_head, revocations_after};
 pub(super) use listing::{count, idle_grants, living_grants, newest_sign_in};
 pub(super) use memories::memories;
@@ -44,7 +48,7 @@ type Row = <Db as Database>::Row;
 /// Most rows that one sweep takes out of a table.
 const SWEPT_MAX: i64 = 500;
 
-/// Takes a step. One that is more than one statement must run in a transaction.
+/// Takes a step. One that is more than one statement must run in a transaction, which is rolled back when its condition did not hold.
 pub(super) async fn take(connection: &mut Connection, step: &Step) -> StoreResult<bool> {
     match step {
         Step::Complete(completed) => complete(connection, completed).await,
@@ -123,6 +127,9 @@ fn json(value: &impl serde::Serialize) -> StoreResult<String> {
 }
 
 async fn use_code(connection: &mut Connection, step: &UseCode) -> StoreResult<bool> {
+    if assertion::is_used(connection, step.assertion.as_ref()).await? {
+        return Ok(false);
+    }
     let line = step.line.as_ref();
     let used = query(super::USE_CODE)
         .bind(seconds(step.now))
@@ -134,12 +141,15 @@ async fn use_code(connection: &mut Connection, step: &UseCode) -> StoreResult<bo
         .bind(line.map(|line| line.living.digest.as_bytes().as_slice()))
         .bind(line.map(|line| seconds(line.living.ends_at)))
         .bind(line.map(|line| json(&line.recent)).transpose()?)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(used.rows_affected() > 0)
+    Ok(used.rows_affected() > 0 && assertion::use_up(connection, step.assertion.as_ref()).await?)
 }
 
 async fn replace_line(connection: &mut Connection, step: &ReplaceLine) -> StoreResult<bool> {
+    if assertion::is_used(connection, step.assertion.as_ref()).await? {
+        return Ok(false);
+    }
     let replaced = query(
         "UPDATE lines SET generation = $1, living = $2, ends_at = $3, recent = $4 WHERE grant_id = $5 AND generation = $6 \
          AND (SELECT revoked_at FROM grants WHERE id = $5) IS NOT DISTINCT FROM $7",
@@ -151,9 +161,9 @@ async fn replace_line(connection: &mut Connection, step: &ReplaceLine) -> StoreR
     .bind(step.grant.as_str())
     .bind(i64::from(step.judged.number()))
     .bind(step.judged_revoked_at.map(seconds))
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(replaced.rows_affected() == 1)
+    Ok(replaced.rows_affected() == 1 && assertion::use_up(connection, step.assertion.as_ref()).await?)
 }
 
 async fn revoke(connection: &mut Connection, step: &Revoke) -> StoreResult<bool> {
@@ -249,6 +259,10 @@ async fn sweep(connection: &mut Connection, sweep: Sweep) -> StoreResult<bool> {
     for (statement, until) in [
         (
             "DELETE FROM completed_transactions WHERE id IN (SELECT id FROM completed_transactions WHERE until <= $1 LIMIT $2)",
+            sweep.transactions,
+        ),
+        (
+            "DELETE FROM assertions WHERE digest IN (SELECT digest FROM assertions WHERE ends_at <= $1 LIMIT $2)",
             sweep.transactions,
         ),
         ("DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE ends_at <= $1 LIMIT $2)", sweep.codes),

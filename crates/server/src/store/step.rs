@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use deputy_protocol::client::assertion::Assertion;
 use deputy_protocol::family::{Generation, Grant, Line};
 use deputy_protocol::ids::{GrantId, TransactionId};
 use deputy_protocol::pkce::Challenge;
@@ -18,9 +19,9 @@ use super::SealedKey;
 pub(crate) enum Step {
     /// Ends a transaction in a grant, unless it ended before.
     Complete(Box<Completed>),
-    /// Uses a code, unless it is not as it was judged.
+    /// Uses a code, unless it is not as it was judged, or its client's assertion was used.
     UseCode(Box<UseCode>),
-    /// Replaces a grant's refresh tokens, unless they are not as they were judged.
+    /// Replaces a grant's refresh tokens, unless they are not as they were judged, or their client's assertion was used.
     ReplaceLine(Box<ReplaceLine>),
     /// Revokes a grant with all its tokens, unless it was revoked before.
     Revoke(Revoke),
@@ -84,6 +85,8 @@ pub(crate) struct UseCode {
     pub(crate) now: Timestamp,
     /// The refresh tokens that begin with it.
     pub(crate) line: Option<Line>,
+    /// What its client proved itself with, used up by this.
+    pub(crate) assertion: Option<Assertion>,
 }
 
 /// The replacement of a refresh token.
@@ -97,6 +100,8 @@ pub(crate) struct ReplaceLine {
     pub(crate) judged_revoked_at: Option<Timestamp>,
     /// What comes in its place.
     pub(crate) line: Line,
+    /// What its client proved itself with, used up by this.
+    pub(crate) assertion: Option<Assertion>,
 }
 
 /// The revocation of a grant.
@@ -189,7 +194,7 @@ pub(crate) struct Sweep {
     pub(crate) grants: Timestamp,
     /// Codes that ended by then are.
     pub(crate) codes: Timestamp,
-    /// The names of transactions that ended by then are.
+    /// The names of transactions that ended by then are, and those of assertions.
     pub(crate) transactions: Timestamp,
     /// Revocations by then are.
     pub(crate) revocations: Timestamp,

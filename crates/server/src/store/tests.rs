@@ -1,6 +1,7 @@
 //! Single use against a model (I2, I3, I4): any sequence of redemptions, rotations, revocations and sweeps, at any distance in time, on two
 //! replicas that share the store, gives what the model gives.
 
+mod assertion;
 mod feed;
 mod listing;
 mod memories;
@@ -248,7 +249,7 @@ async fn redeem(store: &dyn Store, model: &Model, grant: u8) -> Said {
     let today = Policy { rules: &rules, catalog: &catalog };
     let checked = held.record.clone().check(&client(), &Params::parse(form.as_bytes()).unwrap(), today).unwrap();
     let first = Some(next(model).1);
-    match once::redeem(store, held, checked, first, Timestamp::from_seconds(model.now)).await.unwrap() {
+    match once::redeem(store, held, checked, first, None, Timestamp::from_seconds(model.now)).await.unwrap() {
         Redemption::First(redeemed) => {
             assert_eq!(redeemed.into_parts().0.id, grant_id(grant));
             Said::First
@@ -260,6 +261,7 @@ async fn redeem(store: &dyn Store, model: &Model, grant: u8) -> Said {
         Redemption::Expired => Said::Expired,
         Redemption::Revoked => Said::Revoked,
         Redemption::Unknown => Said::Unknown,
+        Redemption::AssertionUsed => panic!("there is no assertion"),
     }
 }
 
@@ -274,7 +276,7 @@ async fn rotate(store: &dyn Store, model: &Model, at: usize) -> Said {
     let checked = record.check(&client(), &Params::parse(b"").unwrap(), Policy { rules: &rules, catalog: &catalog }).unwrap();
     let (next, new) = next(model);
     let make = |_| Ok(Successor { new: new.clone(), sealed: next.to_string(), token: () });
-    match once::rotate(store, held, checked, make, Duration::from_secs(GRACE), now).await.unwrap() {
+    match once::rotate(store, held, checked, make, Duration::from_secs(GRACE), None, now).await.unwrap() {
         Rotation::Rotated(redeemed, ()) => {
             assert_eq!(redeemed.into_parts().0.id, grant_id(grant));
             Said::Rotated
@@ -287,6 +289,7 @@ async fn rotate(store: &dyn Store, model: &Model, at: usize) -> Said {
         Rotation::Expired => Said::Expired,
         Rotation::Revoked => Said::Revoked,
         Rotation::Unknown => Said::Unknown,
+        Rotation::AssertionUsed => panic!("there is no assertion"),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn redeem(gateway: &Shared, client: &Client, params: &Params) -
     let refresh = if held.record.refresh { Some(gateway.seal.refresh_token(&grant_id, Generation::default())?) } else { None };
     let ends_at = gateway.lifetimes.refresh_ends(grant.granted_at, now);
     let first = refresh.as_ref().map(|token| NewRefresh { digest: token.digest(), ends_at });
-    match once::redeem(gateway.store.as_ref(), held, checked, first, now).await? {
+    match once::redeem(gateway.store.as_ref(), held, checked, first, None, now).await? {
         Redemption::First(redeemed) => {
             tracing::info!(target: "deputy::event", event = "tokens_issued", grant = %grant_id);
             Ok(mint::mint(gateway, *redeemed, scopes, refresh.as_ref())?)
@@ -33,6 +33,7 @@ pub(super) async fn redeem(gateway: &Shared, client: &Client, params: &Params) -
             Err(Reason::CodeReplayed.into())
         }
         Redemption::Expired => Err(Reason::CodeExpired.into()),
+        Redemption::AssertionUsed => Err(Reason::AssertionReplayed.into()),
         Redemption::Revoked => Err(Reason::GrantRevoked.into()),
         Redemption::Unknown => Err(Reason::CodeUnknown.into()),
     }

@@ -37,7 +37,7 @@ pub(super) async fn rotate(gateway: &Arc<Shared>, client: &Client, params: &Para
         let sealed = seal_successor(&token, &successor)?;
         Ok(Successor { new: NewRefresh { digest: successor.digest(), ends_at }, sealed, token: successor })
     };
-    match once::rotate(gateway.store.as_ref(), held, checked, successor, gateway.lifetimes.refresh_grace, now).await? {
+    match once::rotate(gateway.store.as_ref(), held, checked, successor, gateway.lifetimes.refresh_grace, None, now).await? {
         Rotation::Rotated(redeemed, successor) => Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?),
         Rotation::Replayed(redeemed, sealed) => {
             let successor =
@@ -51,6 +51,7 @@ pub(super) async fn rotate(gateway: &Arc<Shared>, client: &Client, params: &Para
             Err(Reason::RefreshReused.into())
         }
         Rotation::Expired => Err(Reason::RefreshExpired.into()),
+        Rotation::AssertionUsed => Err(Reason::AssertionReplayed.into()),
         Rotation::Revoked => Err(Reason::GrantRevoked.into()),
         Rotation::Unknown => Err(Reason::RefreshUnknown.into()),
     }
