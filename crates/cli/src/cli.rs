@@ -35,9 +35,10 @@ More keys: listen ("127.0.0.1:8000"), data_dir ("deputy-data"), store ("sqlite",
 trusted_proxies ("10.0.0.0/8": whose X-Forwarded-For counts for limits);
 [idp] scopes, userinfo; [[server]] name, scopes; [tokens] code_lifetime, access_token_lifetime,
 refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace, recheck_after,
-without_recheck ("60s", "5m", "30d"); [[client]] id, name, redirect_uris, secret or
-secret_sha256, auth_method: a client that you register yourself; [clients] registration ("open",
-"off"), redirects, blocked, ids_after_rotation: who else may come; consent ("always", "remember").
+without_recheck ("60s", "5m", "30d"); [[client]] id, name, redirect_uris, secret,
+secret_sha256 or jwks, auth_method: a client that you register yourself; [clients] registration
+("open", "off"), redirects, blocked, ids_after_rotation: who else may come; consent ("always",
+"remember").
 Relative paths start at the directory of the file. "*" lets in whoever the provider signs in.
 Secrets never stand in the file.
 

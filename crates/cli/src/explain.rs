@@ -105,6 +105,7 @@ fn auth(client: &ClientConfig) -> String {
     match client.auth() {
         ClientAuth::Public => "without a secret".to_owned(),
         ClientAuth::Secret { by: Some(method), .. } => method.as_str().to_owned(),
+        ClientAuth::Keys(keys) => format!("private_key_jwt (public keys: {})", keys.count()),
         ClientAuth::Secret { by: None, .. } => "client_secret_basic or client_secret_post".to_owned(),
     }
 }

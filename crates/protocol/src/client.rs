@@ -31,11 +31,14 @@ pub enum AuthMethod {
     /// With a secret in the form.
     #[serde(rename = "client_secret_post")]
     SecretPost,
+    /// With an assertion that it signs with a key of its own (RFC 7523 §2.2).
+    #[serde(rename = "private_key_jwt")]
+    PrivateKeyJwt,
 }
 
 impl AuthMethod {
     /// Every method, as published in our metadata.
-    pub const ALL: [Self; 3] = [Self::None, Self::SecretBasic, Self::SecretPost];
+    pub const ALL: [Self; 4] = [Self::None, Self::SecretBasic, Self::SecretPost, Self::PrivateKeyJwt];
 
     /// The registered name of the method.
     #[must_use]
@@ -44,6 +47,7 @@ impl AuthMethod {
             Self::None => "none",
             Self::SecretBasic => "client_secret_basic",
             Self::SecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 }
@@ -197,6 +201,7 @@ impl RawMetadata {
             None | Some("client_secret_basic") => AuthMethod::SecretBasic,
             Some("client_secret_post") => AuthMethod::SecretPost,
             Some("none") => AuthMethod::None,
+            // Who registers itself has no keys here that anybody vouches for.
             Some(_) => return Err(Reason::RegistrationAuthMethod),
         };
         let refresh = check_grants(self.grant_types.as_deref(), self.response_types.as_deref())?;

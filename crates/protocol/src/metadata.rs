@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::client::AuthMethod;
+use crate::client::assertion::ASSERTION_ALGORITHMS;
 use crate::client::policy::ClientPolicy;
 use crate::ids::Issuer;
 use crate::resource::{Catalog, ProtectedResource, ResourceUri};
@@ -24,8 +25,10 @@ pub struct AuthorizationServer {
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 1],
     grant_types_supported: [&'static str; 2],
-    token_endpoint_auth_methods_supported: [&'static str; 3],
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_methods_supported: [&'static str; 4],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     code_challenge_methods_supported: [&'static str; 1],
     authorization_response_iss_parameter_supported: bool,
     protected_resources: Vec<ResourceUri>,
@@ -50,11 +53,19 @@ impl AuthorizationServer {
             response_modes_supported: ["query"],
             grant_types_supported: ["authorization_code", "refresh_token"],
             token_endpoint_auth_methods_supported: methods,
+            token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             revocation_endpoint_auth_methods_supported: methods,
+            revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
             protected_resources: catalog.iter().map(|resource| resource.uri.clone()).collect(),
         }
+    }
+
+    /// Where clients get tokens.
+    #[must_use]
+    pub fn token_endpoint(&self) -> &str {
+        &self.token_endpoint
     }
 
     /// Where clients register, if they may.

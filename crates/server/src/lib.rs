@@ -39,6 +39,7 @@ mod sources;
 mod store;
 mod token;
 
+pub use clients::{ClientKeys, WrongKeys};
 pub use config::{ClientAuth, ClientConfig, Config, Consent, IdpConfig, ServerConfig, StoreConfig, WrongClient};
 pub use error::Failure;
 pub use gateway::{Gateway, StartError, migrate};

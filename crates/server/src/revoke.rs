@@ -27,7 +27,7 @@ pub(crate) async fn post(gateway: &Shared, request: &Incoming) -> Response {
 
 async fn revoke(gateway: &Shared, request: &Incoming) -> Result<Response, Failure> {
     let params = client_auth::form(request)?;
-    let client = client_auth::authenticate(gateway, request, &params).await?;
+    let client = client_auth::authenticate(gateway, request, &params).await?.client;
     if let Some(grant) = grant_of(gateway, &client, &params).await? {
         end(gateway, grant, Reason::RevokedByClient).await?;
     }

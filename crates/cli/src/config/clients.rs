@@ -1,6 +1,7 @@
 //! `[[client]]`, clients that the operator registers, and `[clients]`, who else may come.
 
 use std::collections::HashSet;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use deputy_protocol::client::policy::{ClientPolicy, RegistrationPolicy};
 use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::secret::{ClientSecret, Digest};
 use deputy_server::config::CLIENT_IDS_AFTER_ROTATION;
-use deputy_server::{ClientAuth, ClientConfig, WrongClient};
+use deputy_server::{ClientAuth, ClientConfig, ClientKeys, WrongClient};
 
 use super::duration::{DAY, bounded};
 use super::file::{Client, Clients};
@@ -20,6 +21,9 @@ use super::{Env, Problem, secret};
 
 /// What to do about a secret that is refused.
 const ADVICE: &str = "Make one with: openssl rand -base64 32";
+
+/// The longest key file, in bytes.
+const KEYS_MAX: u64 = 64 * 1024;
 
 /// Checks the clients that the operator registered.
 pub(super) fn configured(raw: &[Client], base: &Path, env: Env<'_>) -> Result<Vec<ClientConfig>, Problem> {
@@ -95,18 +99,43 @@ fn place<'a>(client: &'a Client, wrong: &WrongClient) -> &'a Place {
 
 /// How the client authenticates: as it says, or as what it has allows.
 fn auth(client: &Client, base: &Path, env: Env<'_>) -> Result<ClientAuth, Problem> {
-    if let Some(keys) = client.jwks.as_ref().or(client.jwks_uri.as_ref()) {
-        return Err(Problem::new(&keys.place, "clients with keys of their own come in a later version. Use secret."));
-    }
     let method = client.auth_method.as_ref().map(method).transpose()?;
-    match (digest(client, base, env)?, method) {
-        (None, None | Some(AuthMethod::None)) => Ok(ClientAuth::Public),
-        (None, Some(AuthMethod::SecretBasic | AuthMethod::SecretPost)) => {
-            let text = "this auth_method needs a secret: secret = { file = \"…\" }, { env = \"…\" }, or secret_sha256 = \"…\".";
-            Err(Problem::new(client.auth_method.as_ref().map_or(&client.id.place, |method| &method.place), text))
+    let wrong = |text: &str| {
+        let place = client.auth_method.as_ref().map_or(&client.id.place, |method| &method.place);
+        Err(Problem::new(place, text))
+    };
+    match (digest(client, base, env)?, keys(client, base)?, method) {
+        (None, None, None | Some(AuthMethod::None)) => Ok(ClientAuth::Public),
+        (None, None, Some(AuthMethod::SecretBasic | AuthMethod::SecretPost)) => {
+            wrong("this auth_method needs a secret: secret = { file = \"…\" }, { env = \"…\" }, or secret_sha256 = \"…\".")
         }
-        (Some(digest), by) => Ok(ClientAuth::Secret { digest, by }),
+        (None, None, Some(AuthMethod::PrivateKeyJwt)) => {
+            wrong("auth_method private_key_jwt needs the client's public keys: jwks = { file = \"…\" }.")
+        }
+        (Some(digest), None, by) => Ok(ClientAuth::Secret { digest, by }),
+        (None, Some(keys), None | Some(AuthMethod::PrivateKeyJwt)) => Ok(ClientAuth::Keys(keys)),
+        (None, Some(_), Some(_)) => wrong("a client with jwks authenticates by private_key_jwt alone."),
+        (Some(_), Some(_), _) => wrong("the client has a secret and jwks. Keep one."),
     }
+}
+
+/// The client's public keys.
+fn keys(client: &Client, base: &Path) -> Result<Option<ClientKeys>, Problem> {
+    if let Some(uri) = &client.jwks_uri {
+        let text = "keys are not fetched for a [[client]]: save them into a file, and write jwks = { file = \"…\" }.";
+        return Err(Problem::new(&uri.place, text));
+    }
+    let Some(source) = &client.jwks else { return Ok(None) };
+    let path = base.join(&source.value.file);
+    let problem = |why: String| Problem::new(&source.place, format!("the key file {}: {why}.", path.display()));
+    let bytes = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    ClientKeys::parse(&bytes).map(Some).map_err(|wrong| problem(wrong.to_string()))
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(KEYS_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn method(raw: &Located<String>) -> Result<AuthMethod, Problem> {

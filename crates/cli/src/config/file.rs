@@ -110,9 +110,16 @@ pub(super) struct Client {
     pub(super) redirect_uris: Vec<Located<String>>,
     pub(super) secret: Option<Located<SecretSource>>,
     pub(super) secret_sha256: Option<Located<String>>,
-    pub(super) jwks: Option<Located<IgnoredAny>>,
+    pub(super) jwks: Option<Located<Keys>>,
     pub(super) jwks_uri: Option<Located<IgnoredAny>>,
     pub(super) auth_method: Option<Located<String>>,
+}
+
+/// `jwks`: where the public keys of a client lie.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    pub(super) file: String,
 }
 
 /// `[tokens]`.

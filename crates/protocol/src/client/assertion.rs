@@ -19,6 +19,9 @@ use crate::time::Timestamp;
 /// The one `client_assertion_type` that there is (RFC 7523 §2.2).
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// What an assertion may be signed with, by the names of RFC 7518, as published in our metadata. Never something symmetric.
+pub const ASSERTION_ALGORITHMS: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
+
 /// The longest assertion that is looked at, in bytes. An id of the longest kind stands in it twice.
 const ASSERTION_MAX: usize = 8 * 1024;
 /// How far the client's clock may differ from ours.

@@ -39,6 +39,7 @@ impl Configured {
 fn known(config: &ClientConfig) -> Known {
     let (auth_method, credential) = match config.auth() {
         ClientAuth::Public => (AuthMethod::None, Credential::Nothing),
+        ClientAuth::Keys(keys) => (AuthMethod::PrivateKeyJwt, Credential::Keys(keys.clone())),
         // RFC 7591 §2: the header is what a client uses that was told nothing.
         ClientAuth::Secret { digest, by } => (by.unwrap_or(AuthMethod::SecretBasic), Credential::Secret(digest.clone(), *by)),
     };

@@ -1,6 +1,7 @@
 //! The one door that turns a `client_id` into a client (decision 9). The id's shape says which kind it is; each kind has a file.
 
 mod configured;
+mod keys;
 mod sealed;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use deputy_protocol::secret::{ClientSecret, Digest};
 
 use crate::config::ClientConfig;
 use configured::Configured;
+pub use keys::{ClientKeys, WrongKeys};
 pub(crate) use sealed::Registered;
 
 /// Whoever may come as a client.
@@ -38,6 +40,8 @@ pub(crate) enum Credential {
     Nothing,
     /// With a secret of this digest, sent in this way; `None` takes both ways that there are.
     Secret(Digest<ClientSecret>, Option<AuthMethod>),
+    /// With an assertion, signed with one of these.
+    Keys(ClientKeys),
 }
 
 impl Clients {

@@ -9,7 +9,7 @@ use deputy_protocol::client::{AuthMethod, Client, Proof, Registration};
 use deputy_protocol::ids::{CLIENT_ID_MAX, ClientId};
 use deputy_protocol::secret::ClientSecret;
 
-use super::{Credential, Known};
+use super::{ClientKeys, Credential, Known};
 use crate::clock::Clock;
 use crate::seal::{Purpose, Seal};
 
@@ -55,6 +55,8 @@ impl Registered {
         }
         let credential = match registration.auth_method {
             AuthMethod::None => Credential::Nothing,
+            // Nobody can register like this.
+            AuthMethod::PrivateKeyJwt => Credential::Keys(ClientKeys::none()),
             by @ (AuthMethod::SecretBasic | AuthMethod::SecretPost) => {
                 Credential::Secret(keys.client_secret(&id).digest(), Some(by))
             }

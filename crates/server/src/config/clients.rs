@@ -7,6 +7,8 @@ use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::secret::{ClientSecret, Digest};
 use deputy_protocol::{ClientId, Reason};
 
+use crate::clients::ClientKeys;
+
 /// What ids of other kinds of client begin with: those that we issue, and those that are addresses of documents (AS-39).
 const RESERVED: [&str; 2] = ["dc_", "https://"];
 
@@ -31,6 +33,8 @@ pub enum ClientAuth {
         /// The one way in which it may come; `None` takes it in the header and in the form.
         by: Option<AuthMethod>,
     },
+    /// With assertions (`private_key_jwt`), signed with one of these keys of its own.
+    Keys(ClientKeys),
 }
 
 /// Why a client cannot be registered.
@@ -118,7 +122,7 @@ impl ClientConfig {
 
 fn check_method(id: &ClientId, by: Option<AuthMethod>) -> Result<(), WrongClient> {
     match by {
-        Some(AuthMethod::None) => Err(WrongClient::Method(AuthMethod::None)),
+        Some(method @ (AuthMethod::None | AuthMethod::PrivateKeyJwt)) => Err(WrongClient::Method(method)),
         Some(AuthMethod::SecretPost) => Ok(()),
         Some(AuthMethod::SecretBasic) | None if id.as_str().contains(':') => Err(WrongClient::IdNotForBasic),
         Some(AuthMethod::SecretBasic) | None => Ok(()),
@@ -148,6 +152,7 @@ mod tests {
             ("urn:app", GOOD, None, WrongClient::IdNotForBasic),
             ("urn:app", GOOD, Some(AuthMethod::SecretBasic), WrongClient::IdNotForBasic),
             ("app", GOOD, Some(AuthMethod::None), WrongClient::Method(AuthMethod::None)),
+            ("app", GOOD, Some(AuthMethod::PrivateKeyJwt), WrongClient::Method(AuthMethod::PrivateKeyJwt)),
             (
                 "app",
                 "http://a.test/cb",

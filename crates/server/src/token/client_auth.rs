@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deputy_protocol::Reason;
+use deputy_protocol::claims::SignedClaims;
+use deputy_protocol::client::assertion::{self, ASSERTION_TYPE, Assertion, AssertionClaims, ExpectedAssertion};
 use deputy_protocol::client::{AuthMethod, Client};
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::{ClientSecret, Digest};
@@ -36,6 +38,8 @@ enum Offered {
     Nothing,
     /// A secret, sent in this way.
     Secret(AuthMethod, Readings),
+    /// An assertion.
+    Assertion(String),
 }
 
 /// A text as it was sent and, where that differs, as it reads after form decoding. RFC 6749 §2.3.1 wants the `Basic` credentials encoded: the
@@ -45,17 +49,36 @@ struct Readings {
     decoded: Option<String>,
 }
 
+/// A client that proved that it is itself, as far as it can.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// The client.
+    pub(crate) client: Client,
+    /// What it proved that with, where that counts once.
+    pub(crate) assertion: Option<Assertion>,
+}
+
 /// Finds out which client is asking.
-pub(crate) async fn authenticate(gateway: &Shared, request: &Incoming, params: &Params) -> Result<Client, Reason> {
+pub(crate) async fn authenticate(gateway: &Shared, request: &Incoming, params: &Params) -> Result<Caller, Reason> {
     let presented = presented(request, params)?;
     let Known { client, credential } = find(gateway, &presented.id).await?;
     match (credential, presented.offered) {
-        (Credential::Nothing, Offered::Nothing) => Ok(client),
+        (Credential::Nothing, Offered::Nothing) => Ok(Caller { client, assertion: None }),
         (Credential::Secret(digest, by), Offered::Secret(method, secret)) if by.is_none_or(|by| by == method) => {
-            if secret.is(&digest) { Ok(client) } else { Err(Reason::ClientSecretWrong) }
+            if secret.is(&digest) { Ok(Caller { client, assertion: None }) } else { Err(Reason::ClientSecretWrong) }
         }
-        (Credential::Nothing | Credential::Secret(..), _) => Err(Reason::ClientAuthMethod),
+        (Credential::Keys(keys), Offered::Assertion(assertion)) => {
+            let assertion = judge(gateway, &client, keys.verify(&assertion)?)?;
+            Ok(Caller { client, assertion: Some(assertion) })
+        }
+        (Credential::Nothing | Credential::Secret(..) | Credential::Keys(_), _) => Err(Reason::ClientAuthMethod),
     }
+}
+
+fn judge(gateway: &Shared, client: &Client, claims: SignedClaims<AssertionClaims>) -> Result<Assertion, Reason> {
+    let token_endpoint = gateway.server_metadata.token_endpoint();
+    let expected = ExpectedAssertion { client: &client.id, issuer: &gateway.issuer, token_endpoint, now: gateway.clock.now() };
+    assertion::check(claims, expected)
 }
 
 /// The client that the id means in one of its readings. No id of ours has a `%` in it, so no two clients are meant.
@@ -69,6 +92,9 @@ async fn find(gateway: &Shared, id: &Readings) -> Result<Known, Reason> {
 fn presented(request: &Incoming, params: &Params) -> Result<Presented, Reason> {
     let in_form = params.get("client_id");
     let secret_in_form = params.get("client_secret");
+    if let Some(presented) = by_assertion(request, params)? {
+        return Ok(presented);
+    }
     if !request.headers.contains_key(AUTHORIZATION) {
         let id = Readings::one(in_form.ok_or(Reason::ParameterMissing)?);
         let secret = |secret| Offered::Secret(AuthMethod::SecretPost, Readings::one(secret));
@@ -80,6 +106,23 @@ fn presented(request: &Incoming, params: &Params) -> Result<Presented, Reason> {
         return Err(Reason::ClientAuthAmbiguous);
     }
     Ok(Presented { id, offered: Offered::Secret(AuthMethod::SecretBasic, secret) })
+}
+
+/// The assertion, if there is one, and whom it says it is from: `client_id` may be left out then (RFC 7521 §4.2).
+fn by_assertion(request: &Incoming, params: &Params) -> Result<Option<Presented>, Reason> {
+    let (assertion, kind) = (params.get("client_assertion"), params.get("client_assertion_type"));
+    if assertion.is_none() && kind.is_none() {
+        return Ok(None);
+    }
+    if request.headers.contains_key(AUTHORIZATION) || params.get("client_secret").is_some() {
+        return Err(Reason::ClientAuthAmbiguous);
+    }
+    let assertion = assertion.filter(|_| kind == Some(ASSERTION_TYPE)).ok_or(Reason::AssertionMalformed)?;
+    let id = assertion::claimed_client(assertion)?;
+    if params.get("client_id").is_some_and(|given| given != id.as_str()) {
+        return Err(Reason::AssertionOtherClient);
+    }
+    Ok(Some(Presented { id: Readings::one(id.as_str()), offered: Offered::Assertion(assertion.to_owned()) }))
 }
 
 /// The `Basic` credentials.

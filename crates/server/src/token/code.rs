@@ -1,21 +1,21 @@
 //! `grant_type=authorization_code` (RFC 6749 §4.1.3; AS-64, AS-79…82).
 
 use deputy_protocol::Reason;
-use deputy_protocol::client::Client;
 use deputy_protocol::family::{Generation, NewRefresh};
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::AuthorizationCode;
 
+use super::client_auth::Caller;
 use super::{TokenResponse, mint};
 use crate::error::Failure;
 use crate::gateway::Shared;
 use crate::store::{Redemption, once};
 
 /// Redeems a code. Everything that can be wrong with the request is checked before the code is used up.
-pub(super) async fn redeem(gateway: &Shared, client: &Client, params: &Params) -> Result<TokenResponse, Failure> {
+pub(super) async fn redeem(gateway: &Shared, caller: &Caller, params: &Params) -> Result<TokenResponse, Failure> {
     let code = AuthorizationCode::presented(params.require("code")?).ok_or(Reason::CodeUnknown)?;
     let held = gateway.store.code(&code.digest()).await?.ok_or(Reason::CodeUnknown)?;
-    let checked = held.record.clone().check(&client.id, params, gateway.policy())?;
+    let checked = held.record.clone().check(&caller.client.id, params, gateway.policy())?;
     let grant = &checked.record().grant;
     let (grant_id, scopes) = (grant.id.clone(), grant.scopes.clone());
 
@@ -23,7 +23,7 @@ pub(super) async fn redeem(gateway: &Shared, client: &Client, params: &Params) -
     let refresh = if held.record.refresh { Some(gateway.seal.refresh_token(&grant_id, Generation::default())?) } else { None };
     let ends_at = gateway.lifetimes.refresh_ends(grant.granted_at, now);
     let first = refresh.as_ref().map(|token| NewRefresh { digest: token.digest(), ends_at });
-    match once::redeem(gateway.store.as_ref(), held, checked, first, None, now).await? {
+    match once::redeem(gateway.store.as_ref(), held, checked, first, caller.assertion.as_ref(), now).await? {
         Redemption::First(redeemed) => {
             tracing::info!(target: "deputy::event", event = "tokens_issued", grant = %grant_id);
             Ok(mint::mint(gateway, *redeemed, scopes, refresh.as_ref())?)

@@ -52,10 +52,10 @@ async fn exchange(gateway: &Arc<Shared>, request: &Incoming) -> Result<TokenResp
     if !matches!(grant_type, "authorization_code" | "refresh_token") {
         return Err(Reason::GrantTypeUnsupported.into());
     }
-    let client = client_auth::authenticate(gateway, request, &params).await?;
+    let caller = client_auth::authenticate(gateway, request, &params).await?;
     if grant_type == "refresh_token" {
-        refresh::rotate(gateway, &client, &params).await
+        refresh::rotate(gateway, &caller, &params).await
     } else {
-        code::redeem(gateway, &client, &params).await
+        code::redeem(gateway, &caller, &params).await
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use deputy_protocol::Reason;
-use deputy_protocol::client::Client;
 use deputy_protocol::family::{Generation, Line, LineUse, NewRefresh, Place, RefreshRecord};
 use deputy_protocol::params::Params;
 use deputy_protocol::secret::RefreshToken;
 
+use super::client_auth::Caller;
 use super::{TokenResponse, hearing, mint};
 use crate::error::Failure;
 use crate::gateway::Shared;
@@ -17,7 +17,8 @@ use crate::store::{HeldGrant, Rotation};
 
 /// Rotates a refresh token. The same token within the grace window gives the same successor: a lost response or two processes that
 /// refresh at once log nobody out, and nobody gets two lives.
-pub(super) async fn rotate(gateway: &Arc<Shared>, client: &Client, params: &Params) -> Result<TokenResponse, Failure> {
+pub(super) async fn rotate(gateway: &Arc<Shared>, caller: &Caller, params: &Params) -> Result<TokenResponse, Failure> {
+    let client = &caller.client;
     if !client.registration.refresh {
         return Err(Reason::RefreshNotAllowed.into());
     }
@@ -37,7 +38,17 @@ pub(super) async fn rotate(gateway: &Arc<Shared>, client: &Client, params: &Para
         let sealed = seal_successor(&token, &successor)?;
         Ok(Successor { new: NewRefresh { digest: successor.digest(), ends_at }, sealed, token: successor })
     };
-    match once::rotate(gateway.store.as_ref(), held, checked, successor, gateway.lifetimes.refresh_grace, None, now).await? {
+    match once::rotate(
+        gateway.store.as_ref(),
+        held,
+        checked,
+        successor,
+        gateway.lifetimes.refresh_grace,
+        caller.assertion.as_ref(),
+        now,
+    )
+    .await?
+    {
         Rotation::Rotated(redeemed, successor) => Ok(mint::mint(gateway, *redeemed, scopes, Some(&successor))?),
         Rotation::Replayed(redeemed, sealed) => {
             let successor =

@@ -18,8 +18,10 @@ async fn as_01_the_authorization_server_metadata_is_complete_and_exact() {
             "issuer": world.origin, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"), "registration_endpoint": at("/register"),
             "revocation_endpoint": at("/revoke"), "jwks_uri": at("/jwks"), "scopes_supported": ["read", "write"], "response_types_supported": ["code"],
             "response_modes_supported": ["query"], "grant_types_supported": ["authorization_code", "refresh_token"],
-            "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
-            "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
+            "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "revocation_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
             "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": true,
             "protected_resources": [at("/mcp")],
         })

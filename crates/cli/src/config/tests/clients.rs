@@ -57,6 +57,9 @@ fn a_228_of_a_secret_only_the_digest_is_kept() {
 fn what_is_wrong_with_a_client_is_said_where_it_stands() {
     for (lines, said) in [
         ("auth_method = \"client_secret_post\"", "deputy.toml:20:15: this auth_method needs a secret"),
+        ("auth_method = \"private_key_jwt\"", "deputy.toml:20:15: auth_method private_key_jwt needs the client's public keys"),
+        ("jwks = { file = \"/no/such/keys.json\" }", "deputy.toml:20:8: the key file /no/such/keys.json: cannot be read"),
+        ("jwks = { url = \"/no/such/keys.json\" }", "unknown key `url`"),
         ("auth_method = \"password\"", "deputy.toml:20:15: auth_method must be one of \"none\", \"client_secret_basic\""),
         (
             "secret = { env = \"CLIENT_SECRET\" }\nauth_method = \"none\"",
@@ -65,7 +68,7 @@ fn what_is_wrong_with_a_client_is_said_where_it_stands() {
         ("secret = \"hunter2-hunter2\"", "deputy.toml:20:10: a secret does not belong in this file."),
         ("secret = { env = \"NO_SUCH\" }", "deputy.toml:20:10: the environment variable NO_SUCH is not set."),
         ("secret_sha256 = \"hunter2-hunter2\"", "deputy.toml:20:17: secret_sha256 must be 64 hexadecimal digits"),
-        ("jwks_uri = \"https://a.test/keys\"", "deputy.toml:20:12: clients with keys of their own"),
+        ("jwks_uri = \"https://a.test/keys\"", "deputy.toml:20:12: keys are not fetched for a [[client]]"),
         ("redirect_uri = 1", "deputy.toml:20:1: unknown key `redirect_uri`. Did you mean `redirect_uris`?"),
         (CLIENT, "deputy.toml:22:6: id \"claude\" is used by two clients."),
         (
@@ -131,5 +134,36 @@ fn a_policy_that_would_do_nothing_is_refused() {
     ] {
         let error = load(&format!("{GOOD}[clients]\n{line}\n")).unwrap_err();
         assert!(error.contains(said), "{line}\n{error}");
+    }
+}
+
+#[test]
+fn a_169_the_keys_of_a_client_are_public_and_its_only_proof() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keys.json");
+    let with_keys = |keys: &str, lines: &str| {
+        std::fs::write(&file, keys).unwrap();
+        with(&format!("jwks = {{ file = {:?} }}\n{lines}", file.display().to_string()))
+    };
+    let good = r#"{"keys":[{"kty":"RSA","n":"AA","e":"AQAB"}]}"#;
+    for lines in ["", "auth_method = \"private_key_jwt\""] {
+        let settings = with_keys(good, lines).unwrap();
+        assert!(matches!(settings.server.clients[0].auth(), ClientAuth::Keys(keys) if keys.count() == 1));
+        let said = crate::explain::settings(&settings);
+        assert!(said.contains("private_key_jwt (public keys: 1)"), "{said}");
+    }
+    for (keys, lines, said) in [
+        (r#"{"keys":[{"kty":"oct","k":"hunter2"}]}"#, "", "it has a private or symmetric key in it"),
+        ("hunter2", "", "it is no JSON object with the keys"),
+        (r#"{"keys":[]}"#, "", "it has no RSA, P-256 or Ed25519 key"),
+        (
+            good,
+            "auth_method = \"client_secret_post\"",
+            "deputy.toml:21:15: a client with jwks authenticates by private_key_jwt alone.",
+        ),
+        (good, "secret = { env = \"CLIENT_SECRET\" }", "the client has a secret and jwks. Keep one."),
+    ] {
+        let error = with_keys(keys, lines).unwrap_err();
+        assert!(error.contains(said) && !error.contains("hunter2"), "{lines}\n{error}");
     }
 }
