@@ -30,8 +30,8 @@ pub(crate) async fn list(settings: &Settings) -> Result<String, String> {
 pub(crate) async fn rotate(settings: &Settings, args: &KeysRotateArgs) -> Result<String, String> {
     let config = &settings.server;
     match (args.master, args.prepare, args.forget_old) {
-        (true, true, _) => rotate_master(settings, MasterRotation::Prepare),
-        (true, _, false) => rotate_master(settings, MasterRotation::TakeOver),
+        (true, true, _) => rotate_master(settings, MasterRotation::Prepare).await,
+        (true, _, false) => rotate_master(settings, MasterRotation::TakeOver).await,
         (true, _, true) => forget_old(settings).await,
         (false, ..) => {
             let rotated = deputy_server::rotate_signing_key(&config.store, &config.data_dir, &SystemClock).await;
@@ -45,9 +45,10 @@ pub(crate) async fn rotate(settings: &Settings, args: &KeysRotateArgs) -> Result
     }
 }
 
-fn rotate_master(settings: &Settings, how: MasterRotation) -> Result<String, String> {
+async fn rotate_master(settings: &Settings, how: MasterRotation) -> Result<String, String> {
     let config = &settings.server;
-    let masters = deputy_server::rotate_master(&config.data_dir, how, SystemClock.now()).map_err(|error| error.to_string())?;
+    let masters = deputy_server::rotate_master(&config.store, &config.data_dir, how, SystemClock.now()).await;
+    let masters = masters.map_err(|error| error.to_string())?;
     let file = config.data_dir.join("master.key");
     let next = match how {
         MasterRotation::Prepare => {
@@ -66,8 +67,8 @@ fn rotate_master(settings: &Settings, how: MasterRotation) -> Result<String, Str
 
 async fn forget_old(settings: &Settings) -> Result<String, String> {
     let (config, now) = (&settings.server, SystemClock.now());
-    let masters =
-        deputy_server::rotate_master(&config.data_dir, MasterRotation::ForgetOld, now).map_err(|error| error.to_string())?;
+    let masters = deputy_server::rotate_master(&config.store, &config.data_dir, MasterRotation::ForgetOld, now).await;
+    let masters = masters.map_err(|error| error.to_string())?;
     let unfinished = |error: String| {
         format!(
             "The old master secrets are forgotten, but the rest is not done: {error}. Run `deputy keys rotate --master --forget-old` again."

@@ -49,12 +49,23 @@ pub fn master_keys(data_dir: &Path) -> Result<Vec<MasterKey>, StartError> {
     master::load(data_dir)?.map_or_else(|| Ok(Vec::new()), |ring| shown(&ring))
 }
 
-/// Rotates the master secret. Gateways follow when they start again.
+/// Rotates the master secret. Gateways follow when they start again. An old one stays as long as a signing key lies under it.
 ///
 /// # Errors
-/// When the data directory cannot be used, or the rotation is refused.
-pub fn rotate_master(data_dir: &Path, how: MasterRotation, now: Timestamp) -> Result<Vec<MasterKey>, StartError> {
-    shown(&master::rotate(data_dir, how, now)?)
+/// When the data directory or the store cannot be used, or the rotation is refused.
+pub async fn rotate_master(
+    store: &StoreConfig,
+    data_dir: &Path,
+    how: MasterRotation,
+    now: Timestamp,
+) -> Result<Vec<MasterKey>, StartError> {
+    let forgets = how == MasterRotation::TakeOver && master::load(data_dir)?.is_some();
+    let keys = if forgets {
+        open_store(store, data_dir).await?.signing_keys().await.map_err(|error| StartError::Failed(error.into()))?
+    } else {
+        Vec::new()
+    };
+    shown(&master::rotate(data_dir, how, now, |secret| keyring::lies_under(&keys, secret))?)
 }
 
 fn shown(ring: &Ring) -> Result<Vec<MasterKey>, StartError> {

@@ -168,8 +168,14 @@ impl Ring {
         std::iter::once(&self.seals).chain(&self.others).map(shown).collect()
     }
 
-    /// Makes a rotation, with this new secret if one is needed.
-    pub(crate) fn rotated(self, how: MasterRotation, new: Secret, now: Timestamp) -> Result<Self, MasterRotationRefused> {
+    /// Makes a rotation, with this new secret if one is needed. An old one goes when its time is over and nothing needs it.
+    pub(crate) fn rotated(
+        self,
+        how: MasterRotation,
+        new: Secret,
+        now: Timestamp,
+        needed: impl Fn(&[u8; 32]) -> bool,
+    ) -> Result<Self, MasterRotationRefused> {
         let Self { seals, mut others } = self;
         let next = others.iter().position(|master| matches!(master.usage, MasterUse::Next { .. }));
         match how {
@@ -179,7 +185,7 @@ impl Ring {
             MasterRotation::TakeOver => {
                 let secret = next.map_or(new, |at| others.remove(at).secret);
                 let replaced = Master { usage: MasterUse::Opens { replaced: now }, secret: seals.secret };
-                others.retain(|master| master.replaced().is_none_or(|at| now < at.after(KEEP)));
+                others.retain(|master| master.replaced().is_none_or(|at| now < at.after(KEEP)) || needed(master.secret()));
                 others.insert(0, replaced);
                 return within(Self { others, ..Self::begin(secret, now) });
             }
@@ -205,7 +211,7 @@ mod tests {
     }
 
     fn rotated(ring: Ring, how: MasterRotation, new: u8, now: u64) -> Ring {
-        ring.rotated(how, Zeroizing::new([new; 32]), at(now)).unwrap_or_else(|error| panic!("{error}"))
+        ring.rotated(how, Zeroizing::new([new; 32]), at(now), |_| false).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// First bytes and uses, in order.
@@ -224,10 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_needed_stays() {
+        let ring = rotated(ring(), MasterRotation::TakeOver, 2, 200);
+        let later = at(200 + KEEP.as_secs());
+        let kept = ring.rotated(MasterRotation::TakeOver, Zeroizing::new([3; 32]), later, |secret| *secret == [1; 32]).unwrap();
+        assert_eq!(shape(&kept).iter().map(|(first, _)| *first).collect::<Vec<_>>(), [3, 2, 1]);
+    }
+
+    #[test]
     fn a_prepared_one_opens_and_takes_over() {
         let ring = rotated(ring(), MasterRotation::Prepare, 2, 200);
         assert_eq!(shape(&ring), [(1, MasterUse::Seals { since: at(100) }), (2, MasterUse::Next { made: at(200) })]);
-        let again = ring.rotated(MasterRotation::Prepare, Zeroizing::new([3; 32]), at(250));
+        let again = ring.rotated(MasterRotation::Prepare, Zeroizing::new([3; 32]), at(250), |_| false);
         assert_eq!(again.err(), Some(MasterRotationRefused::Prepared));
         let ring = rotated(rotated(self::ring(), MasterRotation::Prepare, 2, 200), MasterRotation::TakeOver, 3, 300);
         assert_eq!(shape(&ring), [(2, MasterUse::Seals { since: at(300) }), (1, MasterUse::Opens { replaced: at(300) })]);
@@ -241,7 +255,7 @@ mod tests {
             ring = rotated(ring, MasterRotation::TakeOver, new, 200);
         }
         assert!(Ring::parse(ring.text().as_bytes()).is_some());
-        let more = ring.rotated(MasterRotation::TakeOver, Zeroizing::new([9; 32]), at(200));
+        let more = ring.rotated(MasterRotation::TakeOver, Zeroizing::new([9; 32]), at(200), |_| false);
         assert_eq!(more.err(), Some(MasterRotationRefused::TooMany));
     }
 

@@ -62,7 +62,6 @@ impl Seal {
     }
 
     /// The keys of one master secret.
-    #[cfg(any(test, feature = "test-hooks"))]
     pub(crate) fn of(master: &[u8; 32]) -> Result<Self, Reason> {
         Ok(Self { first: KeySet::new(master, None)?, others: Vec::new() })
     }

@@ -192,6 +192,12 @@ pub(crate) async fn replace(store: &dyn Store, seal: &Seal, now: Timestamp) -> R
     Ok(())
 }
 
+/// Whether any of these keys lies under this master secret. They rotate only when an operator says so, and no gateway starts while there is
+/// one that it cannot open.
+pub(crate) fn lies_under(rows: &[SealedKey], master: &[u8; 32]) -> bool {
+    Seal::of(master).is_ok_and(|seal| rows.iter().any(|row| opened(&seal, row).is_ok()))
+}
+
 fn new_key(seal: &Seal, now: Timestamp) -> Result<SealedKey, Failure> {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
         .map_err(|_| Failure::internal("cannot make a signing key"))?;

@@ -61,8 +61,13 @@ fn create(data_dir: &Path, now: Timestamp) -> Result<Ring, StartError> {
     }
 }
 
-/// Makes a rotation. Of two at once, one is told to come back. Gateways that run go on with what they read.
-pub(crate) fn rotate(data_dir: &Path, how: MasterRotation, now: Timestamp) -> Result<Ring, StartError> {
+/// Makes a rotation; what is `needed` stays. Of two at once, one is told to come back. Gateways that run go on with what they read.
+pub(crate) fn rotate(
+    data_dir: &Path,
+    how: MasterRotation,
+    now: Timestamp,
+    needed: impl Fn(&[u8; 32]) -> bool,
+) -> Result<Ring, StartError> {
     let path = data_dir.join(FILE);
     let none = || failed(&path, "there is none yet: the first gateway that starts makes it");
     if load(data_dir)?.is_none() {
@@ -71,7 +76,7 @@ pub(crate) fn rotate(data_dir: &Path, how: MasterRotation, now: Timestamp) -> Re
     let alone = File::open(data_dir).map_err(|error| failed(data_dir, error))?;
     alone.try_lock().map_err(|_| failed(&path, "another rotation is under way"))?;
     let ring = load(data_dir)?.ok_or_else(none)?;
-    let ring = ring.rotated(how, fresh()?, now).map_err(|refused| failed(&path, refused))?;
+    let ring = ring.rotated(how, fresh()?, now, needed).map_err(|refused| failed(&path, refused))?;
     let draft = write_draft(data_dir, &ring)?;
     fs::rename(&draft, &path).map_err(|error| failed(&path, error))?;
     sync(data_dir)?;
@@ -141,24 +146,24 @@ mod tests {
         fs::write(dir.path().join(FILE), b"short").expect("written");
         fs::set_permissions(dir.path().join(FILE), fs::Permissions::from_mode(0o600)).expect("set");
         assert!(load_or_create(dir.path(), NOW).is_err());
-        assert!(rotate(dir.path(), MasterRotation::ForgetOld, NOW).is_err());
+        assert!(rotate(dir.path(), MasterRotation::ForgetOld, NOW, |_| false).is_err());
         assert_eq!(fs::read(dir.path().join(FILE)).expect("there"), b"short");
     }
 
     #[test]
     fn a_rotation_keeps_what_was_and_stays_private() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert!(rotate(dir.path(), MasterRotation::TakeOver, NOW).is_err(), "there is none yet");
+        assert!(rotate(dir.path(), MasterRotation::TakeOver, NOW, |_| false).is_err(), "there is none yet");
         fs::write(dir.path().join(FILE), [7; 32]).expect("written");
         fs::set_permissions(dir.path().join(FILE), fs::Permissions::from_mode(0o600)).expect("set");
-        let ring = rotate(dir.path(), MasterRotation::TakeOver, NOW).expect("rotated");
+        let ring = rotate(dir.path(), MasterRotation::TakeOver, NOW, |_| false).expect("rotated");
         assert_eq!(secrets(&ring).get(1), Some(&[7; 32]));
         assert_eq!(secrets(&load(dir.path()).expect("read").expect("there")), secrets(&ring));
         assert_eq!(fs::metadata(dir.path().join(FILE)).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 1, "no draft is left");
         let alone = File::open(dir.path()).expect("opened");
         alone.lock().expect("locked");
-        let refused = rotate(dir.path(), MasterRotation::TakeOver, NOW).map(drop).expect_err("not alone").to_string();
+        let refused = rotate(dir.path(), MasterRotation::TakeOver, NOW, |_| false).map(drop).expect_err("not alone").to_string();
         assert!(refused.contains("another rotation"), "{refused}");
     }
 }

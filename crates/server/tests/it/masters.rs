@@ -118,3 +118,19 @@ async fn a_leaked_master_secret_is_forgotten_with_all_that_it_sealed() {
     let (_, access, _) = world.signed_in().await;
     assert_eq!(world.call(&access).await.status, 200);
 }
+
+/// Signing keys rotate only when an operator says so: the first one may lie under the first master secret for years.
+#[tokio::test]
+async fn a_master_secret_stays_as_long_as_a_signing_key_lies_under_it() {
+    let world = World::new().await;
+    let (client, ..) = world.signed_in().await;
+    world.rotate_master(MasterRotation::TakeOver).await;
+    world.clock.advance(401 * DAY);
+    world.rotate_master(MasterRotation::TakeOver).await;
+    let world = world.restarted(|_| ()).await;
+    let new = world.register(HONEST).await;
+    assert!(is_known(&world, &new).await);
+    assert!(!is_known(&world, &client).await, "its secret opens the signing key, and no old ids");
+    let (_, access, _) = world.signed_in().await;
+    assert_eq!(world.call(&access).await.status, 200);
+}

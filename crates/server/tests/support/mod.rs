@@ -236,7 +236,7 @@ impl World {
     /// What `deputy keys rotate --master` does.
     pub async fn rotate_master(&self, how: MasterRotation) {
         let now = self.clock.now();
-        deputy_server::rotate_master(&self.data_dir, how, now).unwrap_or_else(|error| panic!("{error}"));
+        deputy_server::rotate_master(&self.store, &self.data_dir, how, now).await.unwrap_or_else(|error| panic!("{error}"));
         if how == MasterRotation::ForgetOld {
             deputy_server::replace_signing_keys(&self.store, &self.data_dir, now).await.unwrap_or_else(|error| panic!("{error}"));
         }
