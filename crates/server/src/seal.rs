@@ -166,6 +166,8 @@ fn open_bytes(key: &LessSafeKey, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::master::MasterRotation;
+    use deputy_protocol::{ClientId, Timestamp};
     use proptest::prelude::*;
 
     #[test]
@@ -209,6 +211,48 @@ mod tests {
             altered[at] ^= 1;
             assert_eq!(seal.place_of(&RefreshToken::of_bytes(&altered)), None, "byte {at}");
             assert_eq!(seal.place_of(&RefreshToken::of_bytes(&bytes[..at])), None, "cut at {at}");
+        }
+    }
+
+    /// A ring as rotations make it: 3 is prepared, 2 seals, 1 was replaced.
+    fn ring() -> Ring {
+        let (at, first) = (Timestamp::from_seconds, Zeroizing::new([1; 32]));
+        let ring = Ring::begin(first, at(100)).rotated(MasterRotation::TakeOver, Zeroizing::new([2; 32]), at(200), |_| false);
+        ring.unwrap().rotated(MasterRotation::Prepare, Zeroizing::new([3; 32]), at(300), |_| false).unwrap()
+    }
+
+    #[test]
+    fn every_master_secret_opens_and_the_first_alone_seals() {
+        let (seal, grant, generation) = (Seal::new(&ring()).unwrap(), GrantId::new([7; 16]), Generation::from_number(1));
+        let [old, now, next, stranger] = [1, 2, 3, 4].map(|byte| Seal::of(&[byte; 32]).unwrap());
+        for purpose in
+            [PURPOSES.as_slice(), &[Purpose::LastPage, Purpose::Browser, Purpose::Stopped, Purpose::McpSession]].concat()
+        {
+            for one in [&old, &now, &next] {
+                let text = one.seal(purpose, &"hello").unwrap();
+                assert_eq!(seal.open::<String>(purpose, &text).as_deref(), Some("hello"), "{purpose:?}");
+            }
+            assert_eq!(seal.open::<String>(purpose, &stranger.seal(purpose, &"hello").unwrap()), None, "{purpose:?}");
+            let text = seal.seal(purpose, &"hello").unwrap();
+            let opens = [&old, &now, &next].map(|one| one.open::<String>(purpose, &text).is_some());
+            assert_eq!(opens, [false, true, false], "{purpose:?}");
+        }
+        let token = |seal: &Seal| seal.refresh_token(&grant, generation).unwrap();
+        assert_eq!([&old, &now, &next, &stranger].map(|one| seal.place_of(&token(one)).is_some()), [true, true, true, false]);
+        assert_eq!([&old, &now, &next].map(|one| one.place_of(&token(&seal)).is_some()), [false, true, false]);
+    }
+
+    /// A client's secret is that of the keys that its id lies under, and of no other.
+    #[test]
+    fn whose_keys_opened_a_box_is_said() {
+        let (seal, id) = (Seal::new(&ring()).unwrap(), ClientId::parse("dc_x").unwrap());
+        for (byte, replaced) in [(1, Some(Timestamp::from_seconds(200))), (2, None), (3, None)] {
+            let one = Seal::of(&[byte; 32]).unwrap();
+            let text = one.seal(Purpose::Registration, &"hello").unwrap();
+            let (_, keys) = seal.open_by::<String>(Purpose::Registration, &text).unwrap();
+            assert_eq!(keys.replaced(), replaced);
+            assert!(keys.client_secret(&id).digest() == one.newest().client_secret(&id).digest());
+            assert_eq!(keys.client_secret(&id).digest() == seal.newest().client_secret(&id).digest(), byte == 2);
         }
     }
 
