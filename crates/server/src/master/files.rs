@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use deputy_protocol::Timestamp;
@@ -78,9 +78,22 @@ pub(crate) fn rotate(
     let ring = load(data_dir)?.ok_or_else(none)?;
     let ring = ring.rotated(how, fresh()?, now, needed).map_err(|refused| failed(&path, refused))?;
     let draft = write_draft(data_dir, &ring)?;
-    fs::rename(&draft, &path).map_err(|error| failed(&path, error))?;
+    let replaced = same_owner(&draft, &path).and_then(|()| fs::rename(&draft, &path));
+    replaced.map_err(|error| {
+        let _ = fs::remove_file(&draft);
+        failed(&path, error)
+    })?;
     sync(data_dir)?;
     Ok(ring)
+}
+
+/// Whoever rotates may be root, and the gateway that has to read the file is not.
+fn same_owner(draft: &Path, path: &Path) -> std::io::Result<()> {
+    let (now, before) = (fs::metadata(draft)?, fs::metadata(path)?);
+    if (now.uid(), now.gid()) == (before.uid(), before.gid()) {
+        return Ok(());
+    }
+    chown(draft, Some(before.uid()), Some(before.gid()))
 }
 
 fn fresh() -> Result<Zeroizing<[u8; 32]>, StartError> {
@@ -161,6 +174,13 @@ mod tests {
         assert_eq!(secrets(&load(dir.path()).expect("read").expect("there")), secrets(&ring));
         assert_eq!(fs::metadata(dir.path().join(FILE)).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 1, "no draft is left");
+        let path = dir.path().join(FILE);
+        // Only root can give a file away.
+        if chown(&path, Some(4321), Some(4321)).is_ok() {
+            rotate(dir.path(), MasterRotation::TakeOver, NOW, |_| false).expect("rotated");
+            let owner = fs::metadata(&path).expect("there");
+            assert_eq!((owner.uid(), owner.gid(), owner.mode() & 0o777), (4321, 4321, 0o600), "the gateway can still read it");
+        }
         let alone = File::open(dir.path()).expect("opened");
         alone.lock().expect("locked");
         let refused = rotate(dir.path(), MasterRotation::TakeOver, NOW, |_| false).map(drop).expect_err("not alone").to_string();
