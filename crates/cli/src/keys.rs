@@ -1,5 +1,7 @@
 //! `deputy keys`: the keys that sign access tokens, and the master secret.
 
+use std::time::Duration;
+
 use deputy_protocol::Timestamp;
 use deputy_server::clock::{Clock as _, SystemClock};
 use deputy_server::{Grants, KeyUse, MasterKey, MasterRotation, MasterUse, SigningKey};
@@ -23,7 +25,10 @@ pub(crate) async fn list(settings: &Settings) -> Result<String, String> {
     let keys = deputy_server::signing_keys(&config.store, &config.data_dir, SystemClock.now()).await;
     let keys = keys.map_err(|error| error.to_string())?;
     let signing = if keys.is_empty() { "none yet: the first gateway that starts makes it".to_owned() } else { table(&keys) };
-    Ok(format!("Keys that sign access tokens\n{signing}\n\nMaster secrets, by fingerprint\n{}", masters_table(&masters)))
+    Ok(format!(
+        "Keys that sign access tokens\n{signing}\n\nMaster secrets, by fingerprint\n{}",
+        masters_table(&masters, config.client_ids_after_rotation)
+    ))
 }
 
 /// Makes a key or a master secret, and says when it takes over.
@@ -62,7 +67,11 @@ async fn rotate_master(settings: &Settings, how: MasterRotation) -> Result<Strin
             show_duration(config.client_ids_after_rotation)
         ),
     };
-    Ok(format!("{} has changed; keep a copy of it in a safe place.\n\n{}\n\n{next}", file.display(), masters_table(&masters)))
+    Ok(format!(
+        "{} has changed; keep a copy of it in a safe place.\n\n{}\n\n{next}",
+        file.display(),
+        masters_table(&masters, config.client_ids_after_rotation)
+    ))
 }
 
 async fn forget_old(settings: &Settings) -> Result<String, String> {
@@ -82,7 +91,7 @@ async fn forget_old(settings: &Settings) -> Result<String, String> {
     Ok(format!(
         "{}\n\nThe old secrets and signing keys are forgotten, and {ended} grants have ended. RESTART EVERY GATEWAY NOW, with this file: one that \
          runs goes on with the old secret. People sign in again; clients that registered themselves register anew.",
-        masters_table(&masters)
+        masters_table(&masters, config.client_ids_after_rotation)
     ))
 }
 
@@ -91,17 +100,20 @@ fn table(keys: &[SigningKey]) -> String {
     keys.iter().map(row).collect::<Vec<_>>().join("\n")
 }
 
-fn masters_table(masters: &[MasterKey]) -> String {
-    let row = |master: &MasterKey| format!("{}  {}", master.fingerprint, master_words(master.usage));
+fn masters_table(masters: &[MasterKey], ids_count: Duration) -> String {
+    let row = |master: &MasterKey| format!("{}  {}", master.fingerprint, master_words(master.usage, ids_count));
     masters.iter().map(row).collect::<Vec<_>>().join("\n")
 }
 
-fn master_words(usage: MasterUse) -> String {
+fn master_words(usage: MasterUse, ids_count: Duration) -> String {
     match usage {
         MasterUse::Next { made } => format!("prepared {}: opens, and seals after the next rotation", moment(made)),
         MasterUse::Seals { since } if since == Timestamp::from_seconds(0) => "seals".to_owned(),
         MasterUse::Seals { since } => format!("seals since {}", moment(since)),
-        MasterUse::Opens { replaced } => format!("opens what it sealed until {}", moment(replaced)),
+        MasterUse::Opens { replaced } => {
+            let until = moment(replaced.after(ids_count));
+            format!("opens what it sealed; replaced {}, its client ids count until {until}", moment(replaced))
+        }
     }
 }
 
@@ -136,8 +148,8 @@ mod tests {
         ];
         let expected = "17c4464d  seals\n\
                         17c4464d  prepared 2027-01-15T08:00:00Z: opens, and seals after the next rotation\n\
-                        17c4464d  opens what it sealed until 2027-01-15T08:00:00Z";
-        assert_eq!(masters_table(&uses.map(master)), expected);
+                        17c4464d  opens what it sealed; replaced 2027-01-15T08:00:00Z, its client ids count until 2027-01-16T08:00:00Z";
+        assert_eq!(masters_table(&uses.map(master), Duration::from_secs(24 * 60 * 60)), expected);
     }
 
     #[test]
