@@ -37,8 +37,8 @@ trusted_proxies ("10.0.0.0/8": whose X-Forwarded-For counts for limits);
 refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace, recheck_after,
 without_recheck ("60s", "5m", "30d"); [[client]] id, name, redirect_uris, secret,
 secret_sha256 or jwks, auth_method: a client that you register yourself; [clients] registration
-("open", "off"), redirects, blocked, ids_after_rotation: who else may come; consent ("always",
-"remember").
+("open", "off"), documents (true, false, or hosts), documents_proxy, documents_ca, redirects,
+blocked, ids_after_rotation: who else may come; consent ("always", "remember").
 Relative paths start at the directory of the file. "*" lets in whoever the provider signs in.
 Secrets never stand in the file.
 

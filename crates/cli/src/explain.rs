@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use deputy_fetch::Egress;
+use deputy_protocol::client::policy::DocumentPolicy;
 use deputy_protocol::redirect::RedirectUri;
 use deputy_server::{ClientAuth, ClientConfig, Consent, StoreConfig};
 
@@ -49,6 +51,7 @@ pub(crate) fn settings(settings: &Settings) -> String {
     let kept = show_duration(config.client_ids_after_rotation);
     let registering = format!("register themselves; an id counts for {kept} after a rotation of the master secret");
     row("other clients", if policy.takes_registrations() { &registering } else { "may not register themselves" });
+    row("with documents", &documents(&policy.documents, &config.documents.egress));
     if let Some(redirects) = &policy.redirects {
         let uris: Vec<&str> = redirects.iter().map(RedirectUri::as_str).collect();
         row("answers to them", &format!("go to these addresses alone: {}", uris.join(" ")));
@@ -97,6 +100,19 @@ const fn consent(consent: Consent) -> &'static str {
             "not asked again for 30 days, if a person wishes that: for the very same request, browser and account, of clients that prove who they \
              are and are answered at a web server, and only when no other site sent the browser. A revoked grant is asked about again."
         }
+    }
+}
+
+/// Who comes with a metadata document, and how it is fetched.
+fn documents(policy: &DocumentPolicy, egress: &Egress) -> String {
+    let who = match policy {
+        DocumentPolicy::Off => return "clients with a metadata document may not come".to_owned(),
+        DocumentPolicy::Open => "clients of any public https host come with their metadata document".to_owned(),
+        DocumentPolicy::Hosts(hosts) => format!("clients come with a metadata document of {}", hosts.join(", ")),
+    };
+    match egress {
+        Egress::Direct => format!("{who}, fetched directly"),
+        Egress::Proxy(proxy) => format!("{who}, fetched through {proxy}; the proxy decides what can be reached"),
     }
 }
 

@@ -57,6 +57,12 @@ impl ProxyUrl {
     }
 }
 
+impl fmt::Display for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Turns a name into addresses. Tests have one that changes its mind.
 pub trait Resolve: Send + Sync + 'static {
     /// All addresses of a host, with this port.

@@ -182,6 +182,8 @@ reasons! {
     DocumentOtherClient, "document_other_client", InvalidClient, "The client's metadata document names another client_id than its own URL.";
     DocumentSecret, "document_secret", InvalidClient, "The client's metadata document contains a secret, or asks for an authentication method that needs one.";
     DocumentAuthMethod, "document_auth_method", InvalidClient, "The client's metadata document allows no authentication method that is supported here: none.";
+    DocumentMissing, "document_missing", InvalidClient, "There is no metadata document at the client_id: its URL must answer 200, without a redirect.";
+    DocumentUnreachable, "document_unreachable", TemporarilyUnavailable, "The client's metadata document cannot be fetched at the moment. Try again in a minute.";
 
     // The authorization request
     RedirectMissing, "redirect_missing", InvalidRequest, "redirect_uri is missing.";

@@ -31,6 +31,7 @@ pub struct AuthorizationServer {
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     code_challenge_methods_supported: [&'static str; 1],
     authorization_response_iss_parameter_supported: bool,
+    client_id_metadata_document_supported: bool,
     protected_resources: Vec<ResourceUri>,
 }
 
@@ -58,6 +59,7 @@ impl AuthorizationServer {
             revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
+            client_id_metadata_document_supported: clients.takes_documents(),
             protected_resources: catalog.iter().map(|resource| resource.uri.clone()).collect(),
         }
     }

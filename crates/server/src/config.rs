@@ -5,6 +5,7 @@ mod clients;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use deputy_fetch::{Certificates, Egress};
 use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
@@ -39,6 +40,8 @@ pub struct Config {
     pub clients: Vec<ClientConfig>,
     /// Which other clients may come.
     pub client_policy: ClientPolicy,
+    /// How clients' metadata documents are fetched.
+    pub documents: DocumentsConfig,
     /// How long the id of a client that registered itself counts after the master secret that sealed it was replaced: at most 400 days.
     pub client_ids_after_rotation: Duration,
     /// How long things live.
@@ -49,6 +52,15 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Web origins whose pages may call the MCP endpoints, beside our own.
     pub allowed_origins: Vec<String>,
+}
+
+/// How clients' metadata documents are fetched. Which are taken says the [`ClientPolicy`].
+#[derive(Clone, Debug, Default)]
+pub struct DocumentsConfig {
+    /// How requests leave this machine. No variable of the environment changes it.
+    pub egress: Egress,
+    /// Certificates that are trusted beside those of the machine.
+    pub certificates: Certificates,
 }
 
 /// How often people are asked whether a client may act for them (decision 3).

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use deputy_fetch::Client as FetchClient;
+use deputy_fetch::address::Reach;
+use deputy_fetch::{Client as FetchClient, FetchError, GuardedClient, GuardedConfig};
 use deputy_guard::Verifier;
 use deputy_protocol::access::Rules;
 use deputy_protocol::family::{Lifetimes, Policy};
 use deputy_protocol::metadata::{AuthorizationServer, ProtectedResourceMetadata};
-use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
+use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri, is_loopback_host};
 use deputy_protocol::web::{HostRule, Origins};
 use deputy_protocol::{Issuer, Reason, TransactionId};
 use moka::sync::Cache;
 
-use crate::clients::{Clients, Registered};
+use crate::clients::{Clients, Documents, Registered};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Consent, ServerConfig, StoreConfig};
+use crate::config::{Config, Consent, DocumentsConfig, ServerConfig, StoreConfig};
 use crate::cookies::CookieStyle;
 use crate::error::Failure;
 use crate::idp::{self, Provider};
@@ -180,11 +181,14 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let masters = master::load_or_create(&config.data_dir, clock.now())?;
     let seal = Arc::new(Seal::new(&masters).map_err(Failure::from)?);
     let registered = Registered::new(Arc::clone(&seal), Arc::clone(&clock), config.client_ids_after_rotation);
-    let clients = Clients::new(registered, config.clients, config.client_policy).map_err(StartError::Config)?;
+    let unfetchable = |error: FetchError| StartError::Failed(Failure::internal(error.to_string()));
+    let guarded = GuardedClient::new(&guarded(&issuer, config.documents)).map_err(unfetchable)?;
+    let documents = Documents::new(guarded, Arc::clone(&clock));
+    let clients = Clients::new(registered, documents, config.clients, config.client_policy).map_err(StartError::Config)?;
     let store = open_store(&config.store, &config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
-    let fetch = FetchClient::new().map_err(|error| StartError::Failed(Failure::internal(error.to_string())))?;
+    let fetch = FetchClient::new().map_err(unfetchable)?;
     let idp = Provider::new(idp::OidcConfig::new(config.idp, format!("{issuer}/callback")), fetch, Arc::clone(&clock));
     let mut proxies = Vec::new();
     for (resource, server) in catalog.iter().zip(&config.servers) {
@@ -231,6 +235,13 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         answered: Cache::builder().max_capacity(ANSWERED_MAX).time_to_live(Duration::from_secs(600)).build(),
         proxies,
     })
+}
+
+/// How documents are fetched. Documents on loopback are for a deployment that is there itself, and so for nobody else (AS-30).
+fn guarded(issuer: &Issuer, documents: DocumentsConfig) -> GuardedConfig {
+    let host = url::Url::parse(issuer.as_str()).ok().and_then(|url| url.host_str().map(is_loopback_host));
+    let reach = if host == Some(true) { Reach::PublicAndLoopback } else { Reach::Public };
+    GuardedConfig { reach, egress: documents.egress, certificates: documents.certificates }
 }
 
 fn catalog(issuer: &Issuer, servers: &[ServerConfig]) -> Result<Catalog, StartError> {

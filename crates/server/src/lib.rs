@@ -40,7 +40,7 @@ mod store;
 mod token;
 
 pub use clients::{ClientKeys, WrongKeys};
-pub use config::{ClientAuth, ClientConfig, Config, Consent, IdpConfig, ServerConfig, StoreConfig, WrongClient};
+pub use config::{ClientAuth, ClientConfig, Config, Consent, DocumentsConfig, IdpConfig, ServerConfig, StoreConfig, WrongClient};
 pub use error::Failure;
 pub use gateway::{Gateway, StartError, migrate};
 pub use grants::{EndError, Ended, Grants};

@@ -12,7 +12,7 @@ use deputy_protocol::family::{Hearing, Lifetimes};
 use deputy_protocol::scope::{Scope, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::web::Origins;
-use deputy_server::{ClientConfig, Config, Consent, IdpConfig, ServerConfig, StoreConfig};
+use deputy_server::{ClientConfig, Config, Consent, DocumentsConfig, IdpConfig, ServerConfig, StoreConfig};
 use ipnet::IpNet;
 use url::Url;
 
@@ -47,6 +47,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         servers: servers(&file.server)?,
         clients: clients::configured(&file.client, base, env)?,
         client_policy: clients::policy(&file.clients)?,
+        documents: clients::fetching(&file.clients, base)?,
         client_ids_after_rotation: clients::ids_after_rotation(&file.clients)?,
         tokens: tokens(&file.tokens)?,
         allowed_hosts: hosts(&file.allowed_hosts)?,
@@ -72,6 +73,7 @@ struct Parts {
     servers: Vec<ServerConfig>,
     clients: Vec<ClientConfig>,
     client_policy: ClientPolicy,
+    documents: DocumentsConfig,
     client_ids_after_rotation: Duration,
     tokens: Lifetimes,
     allowed_hosts: Vec<String>,
@@ -93,6 +95,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         servers,
         clients,
         client_policy,
+        documents,
         client_ids_after_rotation,
         tokens,
         allowed_hosts,
@@ -110,6 +113,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         servers,
         clients,
         client_policy,
+        documents,
         client_ids_after_rotation,
         tokens,
         allowed_hosts,

@@ -5,17 +5,18 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
+use deputy_fetch::{Certificates, Egress, ProxyUrl};
 use deputy_protocol::ClientId;
 use deputy_protocol::client::AuthMethod;
 use deputy_protocol::client::document::DocumentUrl;
-use deputy_protocol::client::policy::{ClientPolicy, RegistrationPolicy};
+use deputy_protocol::client::policy::{ClientPolicy, DocumentPolicy, RegistrationPolicy};
 use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::secret::{ClientSecret, Digest};
 use deputy_server::config::CLIENT_IDS_AFTER_ROTATION;
-use deputy_server::{ClientAuth, ClientConfig, ClientKeys, WrongClient};
+use deputy_server::{ClientAuth, ClientConfig, ClientKeys, DocumentsConfig, WrongClient};
 
 use super::duration::{DAY, bounded};
-use super::file::{Client, Clients};
+use super::file::{Client, Clients, Documents};
 use super::place::{Located, Place};
 use super::{Env, Problem, secret};
 
@@ -42,8 +43,29 @@ pub(super) fn configured(raw: &[Client], base: &Path, env: Env<'_>) -> Result<Ve
 pub(super) fn policy(raw: &Clients) -> Result<ClientPolicy, Problem> {
     let registration = raw.registration.as_ref().map(registration).transpose()?.unwrap_or_default();
     let redirects = raw.redirects.as_ref().map(|all| all.iter().map(redirect).collect::<Result<_, _>>()).transpose()?;
+    let documents = raw.documents.as_ref().map(documents).transpose()?.unwrap_or_default();
     let blocked = raw.blocked.iter().map(blocked).collect::<Result<_, _>>()?;
-    Ok(ClientPolicy { registration, redirects, blocked })
+    Ok(ClientPolicy { registration, documents, redirects, blocked })
+}
+
+/// Checks how metadata documents are fetched.
+pub(super) fn fetching(raw: &Clients, base: &Path) -> Result<DocumentsConfig, Problem> {
+    let egress = match &raw.documents_proxy {
+        None => Egress::Direct,
+        Some(proxy) => {
+            let refused = |why| Problem::new(&proxy.place, format!("documents_proxy is {why}."));
+            Egress::Proxy(ProxyUrl::parse(&proxy.value).map_err(refused)?)
+        }
+    };
+    let certificates = raw.documents_ca.as_ref().map(|file| certificates(file, base)).transpose()?.unwrap_or_default();
+    Ok(DocumentsConfig { egress, certificates })
+}
+
+fn certificates(file: &Located<String>, base: &Path) -> Result<Certificates, Problem> {
+    let path = base.join(&file.value);
+    let refused = |why: String| Problem::new(&file.place, format!("documents_ca: {} cannot be used: {why}.", path.display()));
+    let pem = std::fs::read(&path).map_err(|error| refused(error.to_string()))?;
+    Certificates::from_pem(&pem).map_err(refused)
 }
 
 /// How long registrations count after a rotation of the master secret.
@@ -58,6 +80,26 @@ fn registration(raw: &Located<String>) -> Result<RegistrationPolicy, Problem> {
         "off" => Ok(RegistrationPolicy::Off),
         _ => Err(Problem::new(&raw.place, "registration must be \"open\" or \"off\".")),
     }
+}
+
+fn documents(raw: &Located<Documents>) -> Result<DocumentPolicy, Problem> {
+    let hosts = match &raw.value {
+        Documents::All(true) => return Ok(DocumentPolicy::Open),
+        Documents::All(false) => return Ok(DocumentPolicy::Off),
+        Documents::Hosts(hosts) => hosts,
+    };
+    // As the host stands in a client_id: what is written otherwise would never be equal to one.
+    let is_host = |host: &String| {
+        !host.contains('*')
+            && DocumentUrl::parse(&format!("https://{}/x", host.to_ascii_lowercase()))
+                .is_ok_and(|url| url.host() == host.to_ascii_lowercase())
+    };
+    if !hosts.is_empty() && hosts.iter().all(is_host) {
+        return Ok(DocumentPolicy::Hosts(hosts.clone()));
+    }
+    let text =
+        "documents is true, false, or a list of hosts: [\"claude.ai\", \"chatgpt.com\"], without https://, port and wildcards.";
+    Err(Problem::new(&raw.place, text))
 }
 
 fn redirect(raw: &Located<String>) -> Result<RedirectUri, Problem> {

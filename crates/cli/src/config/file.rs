@@ -99,6 +99,19 @@ pub(super) struct Clients {
     #[serde(default)]
     pub(super) blocked: Vec<Located<String>>,
     pub(super) ids_after_rotation: Option<Located<String>>,
+    pub(super) documents: Option<Located<Documents>>,
+    pub(super) documents_proxy: Option<Located<String>>,
+    pub(super) documents_ca: Option<Located<String>>,
+}
+
+/// `documents`: whether clients with metadata documents may come, or from which hosts.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Documents {
+    /// From everywhere, or not at all.
+    All(bool),
+    /// From these hosts.
+    Hosts(Vec<String>),
 }
 
 /// `[[client]]`.

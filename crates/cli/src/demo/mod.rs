@@ -138,6 +138,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         trusted_proxies: Vec::new(),
         clients: Vec::new(),
         client_policy: ClientPolicy::default(),
+        documents: deputy_server::DocumentsConfig::default(),
         allowed_origins: Vec::new(),
     })
 }

@@ -1,6 +1,6 @@
 //! Client ID metadata documents: a client whose id is the https URL of its own metadata (AS-23…39).
 //!
-//! The rules alone: what such a URL looks like, and what the document behind it must say. Fetching it is not built yet.
+//! The rules alone: what such a URL looks like, and what the document behind it must say. The server fetches it.
 //!
 //! What this module guarantees:
 //! - [`DocumentUrl`] is made by [`DocumentUrl::parse`] only; browsers, people and we read the same host in it.

@@ -11,6 +11,8 @@ use crate::redirect::RedirectUri;
 pub struct ClientPolicy {
     /// Who may register.
     pub registration: RegistrationPolicy,
+    /// Who may come with a metadata document.
+    pub documents: DocumentPolicy,
     /// Where answers may go to clients that the operator did not register; `None` is anywhere. It comes on top of the match against the
     /// client's own redirect URIs, and never in its place.
     pub redirects: Option<Vec<RedirectUri>>,
@@ -25,6 +27,18 @@ pub enum RegistrationPolicy {
     #[default]
     Open,
     /// Nobody, and whoever did before is not known any more (AS-21).
+    Off,
+}
+
+/// Who may come with a metadata document (AS-37).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DocumentPolicy {
+    /// Whoever has an https host.
+    #[default]
+    Open,
+    /// These hosts, and no other.
+    Hosts(Vec<String>),
+    /// Nobody.
     Off,
 }
 
@@ -47,6 +61,25 @@ impl ClientPolicy {
     #[must_use]
     pub fn takes_registrations(&self) -> bool {
         self.registration != RegistrationPolicy::Off
+    }
+
+    /// Whether clients can come with metadata documents at all.
+    #[must_use]
+    pub fn takes_documents(&self) -> bool {
+        self.documents != DocumentPolicy::Off
+    }
+
+    /// Whether a client may come with this document. Asked before anything is fetched.
+    ///
+    /// # Errors
+    /// [`Reason::ClientNotAdmitted`].
+    pub fn may_publish(&self, url: &DocumentUrl) -> Result<(), Reason> {
+        let admitted = match &self.documents {
+            DocumentPolicy::Open => true,
+            DocumentPolicy::Hosts(hosts) => hosts.iter().any(|host| url.host().eq_ignore_ascii_case(host)),
+            DocumentPolicy::Off => false,
+        };
+        if admitted { Ok(()) } else { Err(Reason::ClientNotAdmitted) }
     }
 
     /// Whether this may be registered. A client that names several redirect URIs needs one that it can use.
@@ -91,6 +124,20 @@ mod tests {
         let redirects = redirects.iter().map(|raw| RedirectUri::parse(raw).unwrap()).collect();
         let blocked = blocked.iter().map(|&entry| entry.to_owned()).collect();
         ClientPolicy { redirects: Some(redirects), blocked, ..ClientPolicy::default() }
+    }
+
+    #[test]
+    fn as_37_documents_come_from_the_hosts_that_the_operator_names() {
+        let judge = |documents: DocumentPolicy, id: &str| {
+            let policy = ClientPolicy { documents, ..ClientPolicy::default() };
+            policy.may_publish(&DocumentUrl::parse(id).unwrap()).is_ok()
+        };
+        let hosts = || DocumentPolicy::Hosts(vec!["App.test".to_owned(), "other.test".to_owned()]);
+        assert!(judge(DocumentPolicy::Open, DOCUMENT) && judge(hosts(), DOCUMENT) && !judge(DocumentPolicy::Off, DOCUMENT));
+        for stranger in ["https://x.app.test/c", "https://app.test.evil.test/c", "https://pp.test/c", "https://test/c"] {
+            assert!(!judge(hosts(), stranger), "{stranger}");
+        }
+        assert!(!judge(DocumentPolicy::Hosts(Vec::new()), DOCUMENT));
     }
 
     #[test]

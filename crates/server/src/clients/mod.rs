@@ -1,12 +1,15 @@
 //! The one door that turns a `client_id` into a client (decision 9). The id's shape says which kind it is; each kind has a file.
 
 mod configured;
+mod document;
+mod freshness;
 mod keys;
 mod sealed;
 
 use std::sync::Arc;
 
 use deputy_protocol::Reason;
+use deputy_protocol::client::document::DocumentUrl;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::client::{AuthMethod, Client, Registration};
 use deputy_protocol::ids::ClientId;
@@ -14,12 +17,15 @@ use deputy_protocol::secret::{ClientSecret, Digest};
 
 use crate::config::ClientConfig;
 use configured::Configured;
+pub(crate) use document::Documents;
+use document::Need;
 pub use keys::{ClientKeys, WrongKeys};
 pub(crate) use sealed::Registered;
 
 /// Whoever may come as a client.
 pub(crate) struct Clients {
     registered: Registered,
+    documents: Documents,
     configured: Configured,
     policy: Arc<ClientPolicy>,
 }
@@ -45,12 +51,17 @@ pub(crate) enum Credential {
 }
 
 impl Clients {
-    /// Clients that registered themselves, and those of the configuration, as far as they may come.
+    /// Clients that registered themselves, those with documents, and those of the configuration, as far as they may come.
     ///
     /// # Errors
     /// Says which clients of the configuration contradict each other.
-    pub(crate) fn new(registered: Registered, configured: Vec<ClientConfig>, policy: ClientPolicy) -> Result<Self, String> {
-        Ok(Self { registered, configured: Configured::new(configured)?, policy: Arc::new(policy) })
+    pub(crate) fn new(
+        registered: Registered,
+        documents: Documents,
+        configured: Vec<ClientConfig>,
+        policy: ClientPolicy,
+    ) -> Result<Self, String> {
+        Ok(Self { registered, documents, configured: Configured::new(configured)?, policy: Arc::new(policy) })
     }
 
     /// What the operator says about clients.
@@ -58,14 +69,18 @@ impl Clients {
         &self.policy
     }
 
-    /// Finds the client with this id.
+    /// Finds the client with this id, to ask a person about it.
     pub(crate) async fn resolve(&self, id: &str) -> Result<Client, Reason> {
-        self.find(id).await.map(|known| known.client)
+        self.known(id, Need::Consent).await.map(|known| known.client)
     }
 
-    /// Finds the client with this id, to be authenticated. Whom the operator registered comes first.
-    #[expect(clippy::unused_async, reason = "some kinds of client have to be asked for elsewhere")]
+    /// Finds the client with this id, to be authenticated.
     pub(crate) async fn find(&self, id: &str) -> Result<Known, Reason> {
+        self.known(id, Need::Tokens).await
+    }
+
+    /// Whom the operator registered comes first.
+    async fn known(&self, id: &str, need: Need) -> Result<Known, Reason> {
         let id = ClientId::parse(id)?;
         // Before anything is done for its sake.
         self.policy.not_blocked(&id)?;
@@ -77,6 +92,10 @@ impl Clients {
                 return Err(Reason::ClientNotAdmitted);
             }
             return self.registered.find(id);
+        }
+        if DocumentUrl::is_meant(id.as_str()) {
+            let client = self.documents.find(&id, &self.policy, need).await?;
+            return Ok(Known { client, credential: Credential::Nothing });
         }
         Err(Reason::ClientUnknown)
     }

@@ -23,6 +23,7 @@ async fn as_01_the_authorization_server_metadata_is_complete_and_exact() {
             "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
             "revocation_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
             "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": true,
+            "client_id_metadata_document_supported": true,
             "protected_resources": [at("/mcp")],
         })
     );

@@ -16,6 +16,7 @@ mod callback;
 mod clients;
 mod consent;
 mod discovery;
+mod documents;
 mod finish;
 mod floods;
 mod grants;

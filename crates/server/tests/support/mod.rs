@@ -6,6 +6,7 @@ pub mod http;
 pub mod idp;
 pub mod log;
 pub mod postgres;
+pub mod publisher;
 pub mod replicas;
 pub mod scripted;
 pub mod streams;
@@ -24,7 +25,8 @@ use deputy_protocol::secret::{ClientSecret, sha256};
 use deputy_server::clock::Clock as _;
 use deputy_server::config::CLIENT_IDS_AFTER_ROTATION;
 use deputy_server::{
-    Config, Consent, Gateway, Grants, IdpConfig, MasterRotation, RotateError, ServerConfig, SigningKey, StartError, StoreConfig,
+    Config, Consent, DocumentsConfig, Gateway, Grants, IdpConfig, MasterRotation, RotateError, ServerConfig, SigningKey,
+    StartError, StoreConfig,
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
@@ -141,6 +143,7 @@ impl World {
             }],
             clients: Vec::new(),
             client_policy: ClientPolicy::default(),
+            documents: DocumentsConfig::default(),
             client_ids_after_rotation: CLIENT_IDS_AFTER_ROTATION,
             tokens: Lifetimes::default(),
             allowed_hosts: Vec::new(),

@@ -1,6 +1,7 @@
 //! `[[client]]` and `[clients]`.
 
 use deputy_protocol::client::AuthMethod;
+use deputy_protocol::client::policy::DocumentPolicy;
 use deputy_protocol::secret::ClientSecret;
 use deputy_server::ClientAuth;
 
@@ -165,5 +166,40 @@ fn a_169_the_keys_of_a_client_are_public_and_its_only_proof() {
     ] {
         let error = with_keys(keys, lines).unwrap_err();
         assert!(error.contains(said) && !error.contains("hunter2"), "{lines}\n{error}");
+    }
+}
+
+#[test]
+fn as_37_a_174_documents_are_taken_as_the_operator_says() {
+    let said = |lines: &str| {
+        let settings = with(&format!("[clients]\n{lines}")).unwrap();
+        (settings.server.client_policy.documents.clone(), crate::explain::settings(&settings))
+    };
+    let (policy, text) = said("");
+    assert!(
+        policy == DocumentPolicy::Open
+            && text.contains("any public https host come with their metadata document, fetched directly"),
+        "{text}"
+    );
+    let (policy, text) = said("documents = false");
+    assert!(policy == DocumentPolicy::Off && text.contains("with a metadata document may not come"), "{text}");
+    let (policy, text) = said("documents = [\"claude.ai\", \"Tools.example.com\"]\ndocuments_proxy = \"http://proxy.corp:3128\"");
+    assert_eq!(policy, DocumentPolicy::Hosts(vec!["claude.ai".to_owned(), "Tools.example.com".to_owned()]));
+    assert!(
+        text.contains("a metadata document of claude.ai, Tools.example.com, fetched through http://proxy.corp:3128/"),
+        "{text}"
+    );
+    for (lines, said) in [
+        ("documents = []", "deputy.toml:21:13: documents is true, false, or a list of hosts"),
+        ("documents = [\"https://claude.ai\"]", "documents is true, false, or a list of hosts"),
+        ("documents = [\"claude.ai:443\"]", "documents is true, false, or a list of hosts"),
+        ("documents = [\"*.claude.ai\"]", "documents is true, false, or a list of hosts"),
+        ("documents = [\"claude.ai/x\"]", "documents is true, false, or a list of hosts"),
+        ("documents = \"open\"", "deputy.toml:21:13: "),
+        ("documents_proxy = \"https://proxy.corp\"", "deputy.toml:21:19: documents_proxy is not the address of a forward proxy"),
+        ("documents_ca = \"no-such.pem\"", "deputy.toml:21:16: documents_ca: "),
+    ] {
+        let error = error_of(&format!("[clients]\n{lines}"));
+        assert!(error.contains(said), "{lines}\n{error}");
     }
 }
