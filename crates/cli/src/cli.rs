@@ -1,6 +1,9 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::parse_duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
@@ -37,7 +40,7 @@ trusted_proxies ("10.0.0.0/8": whose X-Forwarded-For counts for limits);
 refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace, recheck_after,
 without_recheck ("60s", "5m", "30d"); [[client]] id, name, redirect_uris, secret,
 secret_sha256 or jwks, auth_method: a client that you register yourself; [clients] registration
-("open", "off"), documents (true, false, or hosts), documents_proxy, documents_ca, redirects,
+("open", "invited", "off"), documents (true, false, or hosts), documents_proxy, documents_ca, redirects,
 blocked, ids_after_rotation: who else may come; consent ("always", "remember").
 Relative paths start at the directory of the file. "*" lets in whoever the provider signs in.
 Secrets never stand in the file.
@@ -68,6 +71,8 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     /// List who signed in with which client, or end it, while gateways run
     Grants(GrantsArgs),
+    /// Invite clients to register, where not everybody may
+    Clients(ClientsArgs),
     /// Bring the tables of a PostgreSQL database up to date (SQLite's are at each start)
     Migrate(ConfigOptions),
     /// Read the configuration and say what it means
@@ -105,6 +110,36 @@ pub(crate) struct KeysRotateArgs {
     pub(crate) forget_old: bool,
     #[command(flatten)]
     pub(crate) options: ConfigOptions,
+}
+
+/// What to do about clients.
+#[derive(Args, Debug)]
+pub(crate) struct ClientsArgs {
+    #[command(subcommand)]
+    pub(crate) command: ClientsCommand,
+}
+
+/// What to do about clients.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientsCommand {
+    /// Print an initial access token, with which clients register where [clients] registration = "invited"
+    Invite(InviteArgs),
+}
+
+/// Until when clients are invited.
+#[derive(Args, Debug)]
+pub(crate) struct InviteArgs {
+    /// How long the invitation counts, any number of times: between 1m and 366d
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = invited_for)]
+    pub(crate) expires: Duration,
+    #[command(flatten)]
+    pub(crate) options: ConfigOptions,
+}
+
+fn invited_for(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 60 * 60);
+    let lifetime = parse_duration(text).filter(|lifetime| bounds.contains(lifetime));
+    lifetime.ok_or_else(|| "write a whole number with m, h or d, between 1m and 366d: 30d".to_owned())
 }
 
 /// What to do with grants.
@@ -211,6 +246,9 @@ mod tests {
         assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "--all", "--person", "a@corp.test"]).is_err());
         assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "--all"]).is_ok());
         assert!(Cli::try_parse_from(["deputy", "grants", "revoke", "g_1", "g_2"]).is_ok());
+        let invites = |expires: &str| Cli::try_parse_from(["deputy", "clients", "invite", "--expires", expires]).is_ok();
+        assert_eq!(["1m", "30d", "366d"].map(invites), [true; 3]);
+        assert_eq!(["59s", "367d", "0d", "30", "soon", "-1d"].map(invites), [false; 6]);
         assert!(serve.contains("[[server]]") && serve.contains("DEPUTY_PUBLIC_URL"), "{serve}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use deputy_fetch::Egress;
-use deputy_protocol::client::policy::DocumentPolicy;
+use deputy_protocol::client::policy::{DocumentPolicy, RegistrationPolicy};
 use deputy_protocol::redirect::RedirectUri;
 use deputy_server::{ClientAuth, ClientConfig, Consent, StoreConfig};
 
@@ -49,8 +49,13 @@ pub(crate) fn settings(settings: &Settings) -> String {
     }
     let policy = &config.client_policy;
     let kept = show_duration(config.client_ids_after_rotation);
-    let registering = format!("register themselves; an id counts for {kept} after a rotation of the master secret");
-    row("other clients", if policy.takes_registrations() { &registering } else { "may not register themselves" });
+    let how = match policy.registration {
+        RegistrationPolicy::Open => "register themselves",
+        RegistrationPolicy::Invited => "register themselves with an invitation, which `deputy clients invite` makes",
+        RegistrationPolicy::Off => "may not register themselves",
+    };
+    let registering = format!("{how}; an id counts for {kept} after a rotation of the master secret");
+    row("other clients", if policy.takes_registrations() { &registering } else { how });
     row("with documents", &documents(&policy.documents, &config.documents.egress));
     if let Some(redirects) = &policy.redirects {
         let uris: Vec<&str> = redirects.iter().map(RedirectUri::as_str).collect();

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod clients;
 mod config;
 mod demo;
 mod explain;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigOptions, DemoArgs, GrantsArgs, GrantsCommand, KeysArgs, KeysCommand};
+use cli::{Cli, ClientsArgs, ClientsCommand, Command, ConfigOptions, DemoArgs, GrantsArgs, GrantsCommand, KeysArgs, KeysCommand};
 use config::{ConfigError, Settings};
 
 /// What ended the program, with its exit code; 2 is clap's.
@@ -67,6 +68,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Grants(GrantsArgs { command: GrantsCommand::Revoke(args) }) => {
             let settings = settings(&args.options)?;
             output::result(&block_on(async move { grants::revoke(&settings, &args).await })?);
+            Ok(())
+        }
+        Command::Clients(ClientsArgs { command: ClientsCommand::Invite(args) }) => {
+            output::result(&clients::invite(&settings(&args.options)?, args.expires).map_err(Failure::Run)?);
             Ok(())
         }
         Command::Migrate(options) => {

@@ -9,6 +9,8 @@ pub enum OAuthError {
     InvalidRequest,
     /// Client authentication failed, or there is no such client.
     InvalidClient,
+    /// The bearer token of a request is missing or not good (RFC 6750 §3.1).
+    InvalidToken,
     /// The code or refresh token is not (or no longer) good, or belongs to another client.
     InvalidGrant,
     /// The client may not use this grant type.
@@ -46,6 +48,7 @@ impl OAuthError {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidToken => "invalid_token",
             Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
@@ -67,7 +70,7 @@ impl OAuthError {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::InvalidClient => 401,
+            Self::InvalidClient | Self::InvalidToken => 401,
             Self::AccessDenied => 403,
             Self::ServerError => 500,
             Self::TemporarilyUnavailable => 503,
@@ -175,6 +178,8 @@ reasons! {
     RegistrationGrantTypes, "registration_grant_types", InvalidClientMetadata, "grant_types must contain authorization_code and response_types must contain code.";
     RegistrationUri, "registration_uri", InvalidClientMetadata, "A URI in the client metadata is not an http or https URL.";
     RegistrationOff, "registration_off", AccessDenied, "Clients cannot register themselves here. Ask the operator of this server for a client_id.";
+    InvitationMissing, "invitation_missing", InvalidToken, "Only clients with an initial access token may register here. Ask the operator of this server for one.";
+    InvitationInvalid, "invitation_invalid", InvalidToken, "The initial access token is not one of this server's, or has expired. Ask the operator of this server for another.";
     RedirectNotAllowed, "redirect_not_allowed", InvalidRedirectUri, "The operator of this server does not let answers go to this redirect URI.";
     RegistrationTooLarge, "registration_too_large", InvalidClientMetadata, "The client metadata is too large. Register fewer or shorter redirect URIs.";
     DocumentUrl, "document_url", InvalidClient, "A client_id that is a URL must be https, with a path, in canonical form, without fragment and user name.";

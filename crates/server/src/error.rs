@@ -136,10 +136,17 @@ pub(crate) fn page_status(reason: Reason) -> StatusCode {
     }
 }
 
-/// `Retry-After` on what may pass by itself, a `Basic` challenge on failed client authentication (AS-77).
+/// `Retry-After` on what may pass by itself, a `Basic` challenge on failed client authentication (AS-77), a `Bearer` one where an initial
+/// access token is due (RFC 6750 §3).
 pub(crate) fn common_headers(headers: &mut HeaderMap, reason: Reason) {
     if reason.oauth() == OAuthError::TemporarilyUnavailable {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    if reason == Reason::InvitationMissing {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"deputy\""));
+    }
+    if reason == Reason::InvitationInvalid {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"deputy\", error=\"invalid_token\""));
     }
     if matches!(reason, Reason::ClientSecretWrong | Reason::ClientAuthMethod) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"deputy\""));

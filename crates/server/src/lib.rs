@@ -39,7 +39,7 @@ mod sources;
 mod store;
 mod token;
 
-pub use clients::{ClientKeys, WrongKeys};
+pub use clients::{ClientKeys, WrongKeys, invite};
 pub use config::{ClientAuth, ClientConfig, Config, Consent, DocumentsConfig, IdpConfig, ServerConfig, StoreConfig, WrongClient};
 pub use error::Failure;
 pub use gateway::{Gateway, StartError, migrate};

@@ -23,8 +23,9 @@ compile_error!("the feature `test-hooks` opens the inside and cannot be part of 
 
 /// How many purposes there are.
 pub const PURPOSES: usize = ALL.len();
-const ALL: [Purpose; 8] = [
+const ALL: [Purpose; 9] = [
     Purpose::Registration,
+    Purpose::Invitation,
     Purpose::Ticket,
     Purpose::StateCookie,
     Purpose::LastPage,
@@ -64,7 +65,7 @@ impl Boxes {
     /// # Errors
     /// [`Reason::RegistrationTooLarge`].
     pub fn register(&self, registration: Registration) -> Result<Client, Reason> {
-        self.clients().register(registration).map(|(client, _)| client)
+        self.clients().register(registration, None).map(|(client, _)| client)
     }
 
     /// Finds a registered client.
@@ -72,7 +73,7 @@ impl Boxes {
     /// # Errors
     /// [`Reason::ClientUnknown`].
     pub fn resolve(&self, id: &str) -> Result<Client, Reason> {
-        self.clients().find(ClientId::parse(id)?).map(|known| known.client)
+        self.clients().find(ClientId::parse(id)?).map(|(known, _)| known.client)
     }
 
     fn clients(&self) -> Registered {

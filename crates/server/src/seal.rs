@@ -32,6 +32,8 @@ const NONCE_LEN: usize = 12;
 pub(crate) enum Purpose {
     /// A client's registration: its `client_id`.
     Registration,
+    /// What lets a client register.
+    Invitation,
     /// A pending transaction, in the consent page's form.
     Ticket,
     /// An approved transaction, in the state cookie.

@@ -77,8 +77,9 @@ pub(super) fn ids_after_rotation(raw: &Clients) -> Result<Duration, Problem> {
 fn registration(raw: &Located<String>) -> Result<RegistrationPolicy, Problem> {
     match raw.value.as_str() {
         "open" => Ok(RegistrationPolicy::Open),
+        "invited" => Ok(RegistrationPolicy::Invited),
         "off" => Ok(RegistrationPolicy::Off),
-        _ => Err(Problem::new(&raw.place, "registration must be \"open\" or \"off\".")),
+        _ => Err(Problem::new(&raw.place, "registration must be \"open\", \"invited\" or \"off\".")),
     }
 }
 

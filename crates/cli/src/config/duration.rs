@@ -11,7 +11,7 @@ const HOUR: u64 = 60 * MINUTE;
 pub(super) const DAY: u64 = 24 * HOUR;
 
 /// Reads one duration.
-fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let number = text.strip_suffix(unit)?;
     let seconds = match unit {

@@ -21,7 +21,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
-pub(crate) use duration::show as show_duration;
+pub(crate) use duration::{parse as parse_duration, show as show_duration};
 pub(crate) use place::{Place, Source};
 
 /// Everything that `serve` and `check` need.

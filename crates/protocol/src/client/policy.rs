@@ -26,6 +26,9 @@ pub enum RegistrationPolicy {
     /// Anybody: most clients need it.
     #[default]
     Open,
+    /// Who shows an invitation of the operator's: an initial access token (RFC 7591 §3.1). Whoever registered without one is not known
+    /// any more.
+    Invited,
     /// Nobody, and whoever did before is not known any more (AS-21).
     Off,
 }
@@ -80,6 +83,19 @@ impl ClientPolicy {
             DocumentPolicy::Off => false,
         };
         if admitted { Ok(()) } else { Err(Reason::ClientNotAdmitted) }
+    }
+
+    /// Whether a client that registered itself is let in, with an invitation or without.
+    ///
+    /// # Errors
+    /// [`Reason::ClientNotAdmitted`].
+    pub fn admits(&self, invited: bool) -> Result<(), Reason> {
+        let fine = match self.registration {
+            RegistrationPolicy::Open => true,
+            RegistrationPolicy::Invited => invited,
+            RegistrationPolicy::Off => false,
+        };
+        if fine { Ok(()) } else { Err(Reason::ClientNotAdmitted) }
     }
 
     /// Whether this may be registered. A client that names several redirect URIs needs one that it can use.
@@ -160,6 +176,18 @@ mod tests {
             assert!(!blocked(entry, id), "{entry} {id}");
         }
         assert_eq!(ClientPolicy::default().not_blocked(&ClientId::parse("tool").unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn as_21_who_registered_is_let_in_by_todays_policy() {
+        let admits = |registration, invited| ClientPolicy { registration, ..ClientPolicy::default() }.admits(invited).is_ok();
+        for (registration, with, without) in [
+            (RegistrationPolicy::Open, true, true),
+            (RegistrationPolicy::Invited, true, false),
+            (RegistrationPolicy::Off, false, false),
+        ] {
+            assert_eq!((admits(registration, true), admits(registration, false)), (with, without), "{registration:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod configured;
 mod document;
 mod freshness;
+mod invitation;
 mod keys;
 mod sealed;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use deputy_protocol::Reason;
 use deputy_protocol::client::document::DocumentUrl;
-use deputy_protocol::client::policy::ClientPolicy;
+use deputy_protocol::client::policy::{ClientPolicy, RegistrationPolicy};
 use deputy_protocol::client::{AuthMethod, Client, Registration};
 use deputy_protocol::ids::ClientId;
 use deputy_protocol::secret::{ClientSecret, Digest};
@@ -19,6 +20,8 @@ use crate::config::ClientConfig;
 use configured::Configured;
 pub(crate) use document::Documents;
 use document::Need;
+pub(crate) use invitation::Invited;
+pub use invitation::invite;
 pub use keys::{ClientKeys, WrongKeys};
 pub(crate) use sealed::Registered;
 
@@ -88,10 +91,8 @@ impl Clients {
             return Ok(known);
         }
         if sealed::is_sealed(&id) {
-            if !self.policy.takes_registrations() {
-                return Err(Reason::ClientNotAdmitted);
-            }
-            return self.registered.find(id);
+            let (known, invited) = self.registered.find(id)?;
+            return self.policy.admits(invited).map(|()| known);
         }
         if DocumentUrl::is_meant(id.as_str()) {
             let client = self.documents.find(&id, &self.policy, need).await?;
@@ -100,9 +101,22 @@ impl Clients {
         Err(Reason::ClientUnknown)
     }
 
+    /// Whether somebody may register who shows this initial access token, or none.
+    pub(crate) fn invited(&self, token: Option<&str>) -> Result<Option<Invited>, Reason> {
+        match self.policy.registration {
+            RegistrationPolicy::Open => Ok(None),
+            RegistrationPolicy::Invited => self.registered.invited(token).map(Some),
+            RegistrationPolicy::Off => Err(Reason::RegistrationOff),
+        }
+    }
+
     /// Makes the id of a new registration, and the secret of a client that wants one.
-    pub(crate) fn register(&self, registration: Registration) -> Result<(Client, Option<ClientSecret>), Reason> {
+    pub(crate) fn register(
+        &self,
+        registration: Registration,
+        invited: Option<Invited>,
+    ) -> Result<(Client, Option<ClientSecret>), Reason> {
         self.policy.may_register(&registration)?;
-        self.registered.register(registration)
+        self.registered.register(registration, invited)
     }
 }

@@ -17,6 +17,7 @@ impl Purpose {
     pub(super) const fn label(self) -> &'static [u8] {
         match self {
             Self::Registration => b"deputy registration 1",
+            Self::Invitation => b"deputy invitation 1",
             Self::Ticket => b"deputy ticket 1",
             Self::StateCookie => b"deputy state cookie 1",
             Self::LastPage => b"deputy last page 1",
@@ -32,6 +33,7 @@ impl Purpose {
 pub(crate) struct KeySet {
     replaced: Option<Timestamp>,
     registration: LessSafeKey,
+    invitation: LessSafeKey,
     ticket: LessSafeKey,
     state_cookie: LessSafeKey,
     last_page: LessSafeKey,
@@ -49,6 +51,7 @@ impl KeySet {
         Ok(Self {
             replaced,
             registration: key(master, Purpose::Registration.label())?,
+            invitation: key(master, Purpose::Invitation.label())?,
             ticket: key(master, Purpose::Ticket.label())?,
             state_cookie: key(master, Purpose::StateCookie.label())?,
             last_page: key(master, Purpose::LastPage.label())?,
@@ -69,6 +72,7 @@ impl KeySet {
     pub(super) const fn key(&self, purpose: Purpose) -> &LessSafeKey {
         match purpose {
             Purpose::Registration => &self.registration,
+            Purpose::Invitation => &self.invitation,
             Purpose::Ticket => &self.ticket,
             Purpose::StateCookie => &self.state_cookie,
             Purpose::LastPage => &self.last_page,

@@ -218,3 +218,73 @@ async fn i4_a_blocked_client_loses_access_at_once_and_nobody_else_does() {
     assert_eq!(after.call(&other_access).await.status, 200);
     assert_eq!(after.refresh(&other, &other_refresh).await.status, 200);
 }
+
+async fn register_with(world: &World, authorization: Option<&str>) -> Answer {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(authorization.map(|value| ("authorization", value)));
+    let metadata = json!({ "redirect_uris": [HONEST], "token_endpoint_auth_method": "none" });
+    send(Method::POST, &world.at("/register"), &headers, metadata.to_string()).await
+}
+
+#[tokio::test]
+async fn rfc_7591_an_invitation_lets_clients_register_until_it_ends() {
+    let world = World::with(|config| config.client_policy.registration = RegistrationPolicy::Invited).await;
+    assert_eq!(
+        get(&world.at("/.well-known/oauth-authorization-server")).await.json()["registration_endpoint"],
+        world.at("/register")
+    );
+    let invitation = world.invite(3600);
+    assert!(invitation.starts_with("dpi_") && invitation != world.invite(3600));
+    let mut made = Vec::new();
+    for scheme in ["Bearer", "bearer"] {
+        let answer = register_with(&world, Some(&format!("{scheme} {invitation}"))).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        made.push(client(answer.json()["client_id"].as_str().unwrap()));
+    }
+    assert_ne!(made[0].id, made[1].id);
+    assert!(made[0].id.len() < 512);
+    for client in &made {
+        assert_eq!(world.redeem(client, &world.code(client).await).await.status, 200);
+    }
+
+    let stranger = World::new().await;
+    let id = made[0].id.trim_start_matches("dc_");
+    let altered = format!("{}{}{}", &invitation[..20], if &invitation[20..21] == "A" { "B" } else { "A" }, &invitation[21..]);
+    for (authorization, challenge) in [
+        (None, "Bearer realm=\"deputy\""),
+        (Some("Basic YTpi".to_owned()), "Bearer realm=\"deputy\""),
+        (Some(invitation.clone()), "Bearer realm=\"deputy\""),
+        (Some("Bearer x".to_owned()), "Bearer realm=\"deputy\", error=\"invalid_token\""),
+        (Some(format!("Bearer {altered}")), "Bearer realm=\"deputy\", error=\"invalid_token\""),
+        (Some(format!("Bearer {}", stranger.invite(3600))), "Bearer realm=\"deputy\", error=\"invalid_token\""),
+        // Sealed by us, for something else.
+        (Some(format!("Bearer dpi_{id}")), "Bearer realm=\"deputy\", error=\"invalid_token\""),
+    ] {
+        let refused = register_with(&world, authorization.as_deref()).await;
+        is(&refused, (401, "invalid_token"));
+        assert_eq!(refused.header("www-authenticate"), challenge, "{authorization:?}");
+    }
+    world.clock.advance(3600);
+    is(&register_with(&world, Some(&format!("Bearer {invitation}"))).await, (401, "invalid_token"));
+    // The clients stay.
+    assert_eq!(get(&world.authorize_url(&made[0], &[])).await.status, 200);
+}
+
+#[tokio::test]
+async fn rfc_7591_who_came_without_an_invitation_is_not_known_where_one_is_needed() {
+    let world = World::new().await;
+    let (uninvited, _, refresh) = world.signed_in().await;
+    let world = world.restarted(|config| config.client_policy.registration = RegistrationPolicy::Invited).await;
+    is(&world.refresh(&uninvited, &refresh).await, REFUSED);
+    let page = get(&world.authorize_url(&uninvited, &[])).await;
+    assert!(page.status == 400 && page.text().contains("client_not_admitted"), "{}", page.text());
+    let answer = register_with(&world, Some(&format!("Bearer {}", world.invite(60)))).await;
+    let invited = client(answer.json()["client_id"].as_str().unwrap());
+    assert_eq!(get(&world.authorize_url(&invited, &[])).await.status, 200);
+    let world = world.restarted(|config| config.client_policy.registration = RegistrationPolicy::Off).await;
+    assert_eq!(get(&world.authorize_url(&invited, &[])).await.status, 400);
+    let world = world.restarted(|_| ()).await;
+    for client in [&invited, &uninvited] {
+        assert_eq!(get(&world.authorize_url(client, &[])).await.status, 200);
+    }
+}

@@ -231,6 +231,13 @@ impl World {
         Grants::open(&self.store, &self.data_dir).await.expect("a store")
     }
 
+    /// What `deputy clients invite` does.
+    pub fn invite(&self, seconds: u64) -> String {
+        let now = deputy_server::clock::Clock::now(self.clock.as_ref());
+        let invitation = deputy_server::invite(&self.data_dir, std::time::Duration::from_secs(seconds), now);
+        invitation.unwrap_or_else(|error| panic!("{error}")).expose().to_owned()
+    }
+
     /// What `deputy keys rotate` does.
     pub async fn rotate_signing_key(&self) -> Result<SigningKey, RotateError> {
         deputy_server::rotate_signing_key(&self.store, &self.data_dir, self.clock.as_ref()).await

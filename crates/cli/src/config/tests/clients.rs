@@ -120,9 +120,17 @@ fn the_policy_about_clients_is_read() {
 }
 
 #[test]
+fn registration_can_need_an_invitation() {
+    let settings = load(&format!("{GOOD}[clients]\nregistration = \"invited\"\n")).unwrap();
+    let policy = &settings.server.client_policy;
+    assert!(policy.takes_registrations() && policy.admits(true).is_ok() && policy.admits(false).is_err());
+    assert!(crate::explain::settings(&settings).contains("deputy clients invite"));
+}
+
+#[test]
 fn a_policy_that_would_do_nothing_is_refused() {
     for (line, said) in [
-        ("registration = \"closed\"", "deputy.toml:16:16: registration must be \"open\" or \"off\"."),
+        ("registration = \"closed\"", "deputy.toml:16:16: registration must be \"open\", \"invited\" or \"off\"."),
         (
             "redirects = [\"http://a.test/cb\"]",
             "deputy.toml:16:14: no client can have this redirect URI. A redirect URI uses a scheme",
