@@ -89,12 +89,12 @@ pub(crate) async fn redeem(
     now: Timestamp,
 ) -> StoreResult<Redemption> {
     let record = code.into_record();
-    let mut held = Some(held);
+    let (mut held, mut assertion_used) = (Some(held), false);
     for _ in 0..TURNS {
         let Some(judged) = held else { return Ok(Redemption::Unknown) };
         let grant = record.grant.id.clone();
         match judged.state().judge(now) {
-            CodeUse::First if is_used(store, assertion).await? => return Ok(Redemption::AssertionUsed),
+            CodeUse::First if assertion_used => return Ok(Redemption::AssertionUsed),
             CodeUse::First => {
                 let step = UseCode {
                     code: record.digest.clone(),
@@ -116,12 +116,14 @@ pub(crate) async fn redeem(
             CodeUse::Expired => return Ok(Redemption::Expired),
             CodeUse::Revoked => return Ok(Redemption::Revoked),
         }
+        assertion_used = is_used(store, assertion).await?;
         held = store.code(&record.digest).await?;
     }
     Err(contended())
 }
 
-/// Whether this is why a step is not taken. The step itself decides.
+/// Whether this is why a step was not taken. Asked before the state is read again: a state that is as it was although the assertion was used
+/// says that it was used for something else, and not for the same request at another replica.
 async fn is_used(store: &dyn Store, assertion: Option<&Assertion>) -> StoreResult<bool> {
     match assertion {
         Some(assertion) => store.is_assertion_used(assertion).await,
@@ -141,13 +143,13 @@ pub(crate) async fn rotate<S>(
     now: Timestamp,
 ) -> StoreResult<Rotation<S>> {
     let record = token.into_record();
-    let mut held = Some(held);
+    let (mut held, mut assertion_used) = (Some(held), false);
     for _ in 0..TURNS {
         let Some(judged) = held else { return Ok(Rotation::Unknown) };
         let Some(line) = &judged.line else { return Ok(Rotation::Unknown) };
         let redeemed = || Box::new(Redeemed { grant: record.grant.clone(), word: judged.word });
         match line.judge(&record.place, judged.standing(), grace, now) {
-            LineUse::Rotate if is_used(store, assertion).await? => return Ok(Rotation::AssertionUsed),
+            LineUse::Rotate if assertion_used => return Ok(Rotation::AssertionUsed),
             LineUse::Rotate => {
                 let made = make(line.generation.next()).map_err(StoreError::new)?;
                 let step = ReplaceLine {
@@ -170,6 +172,7 @@ pub(crate) async fn rotate<S>(
             LineUse::Expired => return Ok(Rotation::Expired),
             LineUse::Revoked => return Ok(Rotation::Revoked),
         }
+        assertion_used = is_used(store, assertion).await?;
         held = store.grant(&record.grant.id).await?;
     }
     Err(contended())
