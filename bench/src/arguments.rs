@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Outcome;
 
 /// How to ask.
-pub(crate) const USAGE: &str = "usage: scripts/bench [--store sqlite|postgres] [--full] [--no-peer] [--no-bars] [refresh|redeem|flows|register|revocation|peer …]";
+pub(crate) const USAGE: &str = "usage: scripts/bench [--store sqlite|postgres] [--full] [--no-peer] [--no-bars] [refresh|redeem|flows|register|revocation|flood|peer …]";
 
 /// One thing to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +21,20 @@ pub(crate) enum Part {
     Register,
     /// How long a revocation takes to reach another process.
     Revocation,
+    /// Floods from one source and from many.
+    Flood,
     /// The peer.
     Peer,
 }
 
 /// All parts, in their order: the peer last, since it is set beside ours.
-const ALL: [(&str, Part); 6] = [
+const ALL: [(&str, Part); 7] = [
     ("refresh", Part::Refresh),
     ("redeem", Part::Redeem),
     ("flows", Part::Flows),
     ("register", Part::Register),
     ("revocation", Part::Revocation),
+    ("flood", Part::Flood),
     ("peer", Part::Peer),
 ];
 

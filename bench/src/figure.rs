@@ -56,6 +56,11 @@ impl Figure {
         Self { name: name.to_owned(), values, unit: " s", note: String::new(), bar: bar.map(Bar::AtMost) }
     }
 
+    /// One value.
+    pub(crate) fn of(name: &str, value: f64, unit: &'static str, note: String, bar: Bar) -> Self {
+        Self { name: name.to_owned(), values: vec![value], unit, note, bar: Some(bar) }
+    }
+
     /// The median.
     pub(crate) fn median(&self) -> f64 {
         median(self.values.clone())

@@ -18,6 +18,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// What the address is called in `Host`.
     host: String,
+    /// A header line of every request.
+    always: String,
     request: String,
     answer: Vec<u8>,
 }
@@ -51,21 +53,35 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr, host: &str) -> Outcome<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host: host.to_owned(), request: String::new(), answer: Vec::with_capacity(16 << 10) })
+        Ok(Self {
+            stream,
+            host: host.to_owned(),
+            always: String::new(),
+            request: String::new(),
+            answer: Vec::with_capacity(16 << 10),
+        })
+    }
+
+    /// With a header line that every request has, ended with `\r\n`.
+    pub(crate) fn with_header(self, line: String) -> Self {
+        Self { always: line, ..self }
     }
 
     /// `GET` with these header lines, each ended with `\r\n`.
     pub(crate) async fn get(&mut self, target: &str, headers: &str) -> Outcome<Answer<'_>> {
         self.request.clear();
-        write!(self.request, "GET {target} HTTP/1.1\r\nhost: {}\r\n{headers}\r\n", self.host)?;
+        write!(self.request, "GET {target} HTTP/1.1\r\nhost: {}\r\n{}{headers}\r\n", self.host, self.always)?;
         self.ask().await
     }
 
     /// `POST` with these header lines, each ended with `\r\n`.
     pub(crate) async fn post(&mut self, target: &str, headers: &str, body: &str) -> Outcome<Answer<'_>> {
         self.request.clear();
-        let (host, length) = (&self.host, body.len());
-        write!(self.request, "POST {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")?;
+        let (host, always, length) = (&self.host, &self.always, body.len());
+        write!(
+            self.request,
+            "POST {target} HTTP/1.1\r\nhost: {host}\r\n{always}content-length: {length}\r\n{headers}\r\n{body}"
+        )?;
         self.ask().await
     }
 

@@ -11,6 +11,7 @@
 
 mod arguments;
 mod figure;
+mod flood;
 mod http;
 mod load;
 mod parts;
@@ -70,6 +71,7 @@ async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
             Part::Flows => figures.push(bench.flows().await?),
             Part::Register => figures.push(bench.register().await?),
             Part::Revocation => figures.push(bench.revocation().await?),
+            Part::Flood => figures.extend(bench.flood().await?),
             Part::Peer => figures = compared(figures, bench.peer(arguments).await?),
         }
     }

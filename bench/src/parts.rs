@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::figure::Figure;
+use crate::flood::{self, From};
 use crate::http::Connection;
 use crate::load::{Round, round};
 use crate::process::Process;
@@ -160,6 +161,13 @@ impl Bench {
         };
         let rounds = rounds(&self.gateway, &mut connections, self.lasts, register).await?;
         Ok(Figure::rate(&name("register"), &rounds, Some(20_000.0)))
+    }
+
+    /// Floods without credentials, while people sign in.
+    pub(crate) async fn flood(&self) -> Outcome<Vec<Figure>> {
+        let mut figures = flood::flood(&self.gateway, From::One, self.lasts).await?;
+        figures.extend(flood::flood(&self.gateway, From::Many, self.lasts).await?);
+        Ok(figures)
     }
 
     /// From a revocation's acknowledgement by one process to the first refusal by another on the same data.

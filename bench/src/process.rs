@@ -56,7 +56,7 @@ fn configuration(public_port: u16, port: u16, provider: &Provider, database: Opt
     let store = database.unwrap_or("sqlite");
     format!(
         "store = \"{store}\"\npublic_url = \"http://localhost:{public_port}\"\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\n\
-         [tokens]\ncode_lifetime = \"60s\"\n[idp]\nissuer = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\n\
+         trusted_proxies = [\"127.0.0.1\"]\n         [tokens]\ncode_lifetime = \"60s\"\n[idp]\nissuer = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\n\
          [access]\nallow = [\"domain:corp.test\"]\n[[server]]\npath = \"/mcp\"\nurl = \"{backend}\"\n"
     )
 }
@@ -127,6 +127,13 @@ impl Process {
     /// The port that its clients know.
     pub(crate) fn public_port(&self) -> Option<u16> {
         self.host.rsplit(':').next()?.parse().ok()
+    }
+
+    /// The memory that it holds, in MiB; nothing where there is no `/proc`.
+    pub(crate) fn memory(&self) -> f64 {
+        let status = read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1024.0
     }
 
     /// The processor time that it has used.

@@ -98,6 +98,11 @@ fn request(client: &str, host: &str) -> String {
     format!("/authorize?{query}")
 }
 
+/// The path of an authorization request of a client that registers for it.
+pub(crate) async fn request_of_new_client(connection: &mut Connection, host: &str) -> Outcome<String> {
+    Ok(request(&register(connection).await?, host))
+}
+
 /// One complete sign-in of a new client, approved on each page that asks. A page that does not ask (the peer's preparation) is none.
 pub(crate) async fn sign_in(connection: &mut Connection, host: &str) -> Outcome<Code> {
     let client = register(connection).await?;

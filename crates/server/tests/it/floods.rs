@@ -79,3 +79,34 @@ async fn a_198_without_a_configured_proxy_the_header_changes_nothing() {
         assert_eq!(guess(&world, FLOODER).await.status, 401);
     }
 }
+
+#[tokio::test]
+async fn a_232_a_flood_of_everything_stores_nothing() {
+    let world = World::new().await;
+    let client = world.register(HONEST).await;
+    let rows = world.rows().await;
+    let json = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+    let bad = [json[0], json[1], ("authorization", "Bearer ey.ey.ey")];
+    for turn in 0..50 {
+        for path in
+            ["/callback?code=x&state=dps_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "/stopped?about=x", "/jwks", "/nothing"]
+        {
+            send(Method::GET, &world.at(path), &[], "").await;
+        }
+        let page = send(Method::GET, &world.authorize_url(&client, &[]), &[("accept", "text/html")], "").await;
+        assert_eq!(page.status, 200);
+        send(Method::GET, &world.at(&format!("/authorize?client_id=https%3A%2F%2F127.0.0.1%3A9%2F{turn}")), &[], "").await;
+        send(Method::POST, &world.at("/mcp"), &bad, "{}").await;
+        assert_eq!(register(&world, OTHER).await.status, 201);
+        assert_eq!(guess(&world, OTHER).await.status, 401);
+        for (path, fields) in [
+            ("/token", "grant_type=authorization_code&client_id=dc_x&code=dpc_x&code_verifier=x"),
+            ("/revoke", "client_id=dc_x&token=dpr_x"),
+            ("/consent", "ticket=x&decision=approve"),
+            ("/finish", "ticket=x&decision=approve"),
+        ] {
+            send(Method::POST, &world.at(path), &[FORM], fields).await;
+        }
+    }
+    assert_eq!(world.rows().await, rows);
+}
