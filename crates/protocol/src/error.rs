@@ -186,7 +186,8 @@ reasons! {
     DocumentMalformed, "document_malformed", InvalidClient, "The client's metadata document is not a JSON object of at most 5 KB with client_id, client_name and redirect_uris.";
     DocumentOtherClient, "document_other_client", InvalidClient, "The client's metadata document names another client_id than its own URL.";
     DocumentSecret, "document_secret", InvalidClient, "The client's metadata document contains a secret, or asks for an authentication method that needs one.";
-    DocumentAuthMethod, "document_auth_method", InvalidClient, "The client's metadata document allows no authentication method that is supported here: none.";
+    DocumentAuthMethod, "document_auth_method", InvalidClient, "The client's metadata document allows no authentication method that is supported here: none or private_key_jwt.";
+    DocumentKeys, "document_keys", InvalidClient, "The client's keys are not one public key set, with an RSA, P-256 or Ed25519 key, in the jwks of its metadata document or at the https URL in its jwks_uri.";
     DocumentMissing, "document_missing", InvalidClient, "There is no metadata document at the client_id: its URL must answer 200, without a redirect.";
     DocumentUnreachable, "document_unreachable", TemporarilyUnavailable, "The client's metadata document cannot be fetched at the moment. Try again in a minute.";
 

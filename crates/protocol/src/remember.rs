@@ -196,7 +196,7 @@ mod tests {
             "redirect_uris": ["https://app.test/cb", "https://app.test/other", "http://127.0.0.1/cb"],
         });
         let url = DocumentUrl::parse(CLIENT).unwrap();
-        let mut client = read(&url, document.to_string().as_bytes(), NOW).unwrap();
+        let mut client = read(&url, document.to_string().as_bytes(), NOW).unwrap().client;
         if !request.proven {
             client.proof = Proof::None;
         }

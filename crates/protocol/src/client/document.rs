@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::{AuthMethod, Client, Proof, RawMetadata};
@@ -76,7 +77,40 @@ struct Members {
     client_secret: Option<IgnoredAny>,
     client_secret_expires_at: Option<IgnoredAny>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    jwks: Option<Jwks>,
+    jwks: Option<Box<RawValue>>,
+    jwks_uri: Option<String>,
+}
+
+/// A document that was found good.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The client that it is about.
+    pub client: Client,
+    /// How that client proves that it is itself.
+    pub auth: DocumentAuth,
+}
+
+/// How a client with a document proves that it is itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentAuth {
+    /// Not at all.
+    None,
+    /// With an assertion, signed with one of its keys.
+    Keys {
+        /// Its keys.
+        keys: DocumentKeys,
+        /// Whether it has to. A document that allows `none` beside `private_key_jwt` lets its client come without (AS-33).
+        required: bool,
+    },
+}
+
+/// The keys of a client with a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentKeys {
+    /// They stand in the document: a key set as JSON.
+    Here(String),
+    /// They are to be fetched from this URL.
+    At(String),
 }
 
 #[derive(Deserialize)]
@@ -106,7 +140,7 @@ impl Jwk {
 /// [`Reason::DocumentMalformed`] for no JSON object, one that is too large, or one without a name (AS-26); [`Reason::DocumentOtherClient`]
 /// when it names another id (AS-25); [`Reason::DocumentSecret`] (AS-32); [`Reason::DocumentAuthMethod`]; and those of
 /// [`RawMetadata::check`].
-pub fn read(url: &DocumentUrl, body: &[u8], now: Timestamp) -> Result<Client, Reason> {
+pub fn read(url: &DocumentUrl, body: &[u8], now: Timestamp) -> Result<Document, Reason> {
     if body.len() > DOCUMENT_MAX {
         return Err(Reason::DocumentMalformed);
     }
@@ -119,24 +153,46 @@ pub fn read(url: &DocumentUrl, body: &[u8], now: Timestamp) -> Result<Client, Re
         return Err(Reason::DocumentMalformed);
     }
     refuse_secrets(&members, metadata.token_endpoint_auth_method.as_deref())?;
-    metadata.token_endpoint_auth_method = Some(auth_method(&members, metadata.token_endpoint_auth_method.as_deref())?);
-    let registration = metadata.check(now)?;
-    Ok(Client { id: url.id.clone(), registration, proof: Proof::Document { host: url.host.clone() } })
+    let auth = auth(members, metadata.token_endpoint_auth_method.as_deref())?;
+    // What a registration may say of its own; a document may say more.
+    metadata.token_endpoint_auth_method = Some(AuthMethod::None.as_str().to_owned());
+    let mut registration = metadata.check(now)?;
+    if matches!(auth, DocumentAuth::Keys { .. }) {
+        registration.auth_method = AuthMethod::PrivateKeyJwt;
+    }
+    let client = Client { id: url.id.clone(), registration, proof: Proof::Document { host: url.host.clone() } };
+    Ok(Document { client, auth })
 }
 
 fn refuse_secrets(members: &Members, method: Option<&str>) -> Result<(), Reason> {
+    let jwks = members.jwks.as_ref().map(|raw| serde_json::from_str::<Jwks>(raw.get())).transpose();
+    let jwks = jwks.map_err(|_| Reason::DocumentMalformed)?;
     let secret = members.client_secret.is_some() || members.client_secret_expires_at.is_some();
     let symmetric = method.is_some_and(|method| method.starts_with("client_secret_"));
-    let private_key = members.jwks.as_ref().is_some_and(|jwks| jwks.keys.iter().any(Jwk::is_secret));
+    let private_key = jwks.is_some_and(|jwks| jwks.keys.iter().any(Jwk::is_secret));
     if secret || symmetric || private_key { Err(Reason::DocumentSecret) } else { Ok(()) }
 }
 
-/// How the client authenticates: not at all, if it allows that. A document has nowhere to keep a shared secret, so leaving the method out
-/// means `none` here, not the default of RFC 7591 §2. Keys are not built yet (AS-33).
-fn auth_method(members: &Members, method: Option<&str>) -> Result<String, Reason> {
-    let none = AuthMethod::None.as_str();
-    let allows = members.token_endpoint_auth_methods_supported.as_ref().is_some_and(|all| all.iter().any(|m| m == none));
-    if method.is_none_or(|method| method == none) || allows { Ok(none.to_owned()) } else { Err(Reason::DocumentAuthMethod) }
+/// How the client authenticates. A document has nowhere to keep a shared secret, so leaving the method out means `none` here, not the default
+/// of RFC 7591 §2. Where it allows both methods it is the client that chooses, request by request.
+fn auth(members: Members, method: Option<&str>) -> Result<DocumentAuth, Reason> {
+    let [none, keys] = [AuthMethod::None, AuthMethod::PrivateKeyJwt].map(AuthMethod::as_str);
+    let listed = members.token_endpoint_auth_methods_supported.unwrap_or_default();
+    let allows = |wanted: &str| method.unwrap_or(none) == wanted || listed.iter().any(|method| method == wanted);
+    let published = match (members.jwks, members.jwks_uri) {
+        _ if !allows(keys) => None,
+        // RFC 7591 §2: not both.
+        (Some(_), Some(_)) => return Err(Reason::DocumentKeys),
+        (Some(here), None) => Some(DocumentKeys::Here(here.get().to_owned())),
+        (None, Some(at)) => Some(DocumentKeys::At(at)),
+        (None, None) => None,
+    };
+    match published {
+        Some(keys) => Ok(DocumentAuth::Keys { keys, required: !allows(none) }),
+        None if allows(none) => Ok(DocumentAuth::None),
+        None if allows(keys) => Err(Reason::DocumentKeys),
+        None => Err(Reason::DocumentAuthMethod),
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +204,7 @@ mod tests {
     const URL: &str = "https://app.test/client.json";
     const NOW: Timestamp = Timestamp::from_seconds(7);
 
-    fn document(edit: impl Fn(&mut Value)) -> Result<Client, Reason> {
+    fn document(edit: impl Fn(&mut Value)) -> Result<Document, Reason> {
         let mut json = json!({ "client_id": URL, "client_name": "App", "redirect_uris": ["https://app.test/cb"] });
         edit(&mut json);
         read(&DocumentUrl::parse(URL)?, json.to_string().as_bytes(), NOW)
@@ -201,7 +257,7 @@ mod tests {
 
     #[test]
     fn as_25_as_26_a_157_a_document_is_of_its_url_and_whole() {
-        let client = document(|_| ()).unwrap();
+        let client = document(|_| ()).unwrap().client;
         assert_eq!((client.id.as_str(), client.proof), (URL, Proof::Document { host: "app.test".to_owned() }));
         assert_eq!(client.registration.auth_method, AuthMethod::None);
         for id in ["https://app.test/client.json/", "https://APP.test/client.json", "https://app.test:443/client.json", ""] {
@@ -224,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn as_32_as_33_a_168_no_secrets_and_no_method_that_is_not_built() {
+    fn as_32_as_33_a_168_no_secrets_in_public() {
         let secrets: [fn(&mut Value); 6] = [
             |json| json["client_secret"] = "s".into(),
             |json| json["client_secret_expires_at"] = 0.into(),
@@ -238,22 +294,48 @@ mod tests {
         }
         let method = |method: &'static str| document(|json| json["token_endpoint_auth_method"] = method.into());
         assert!(method("none").is_ok());
-        assert_eq!(method("private_key_jwt").err(), Some(Reason::DocumentAuthMethod));
-        let either = document(|json| {
-            json["token_endpoint_auth_method"] = "private_key_jwt".into();
-            json["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt", "none"]);
-        });
-        assert_eq!(either.unwrap().registration.auth_method, AuthMethod::None);
-        let only_keys = document(|json| {
-            json["token_endpoint_auth_method"] = "private_key_jwt".into();
-            json["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
-        });
-        assert_eq!(only_keys.err(), Some(Reason::DocumentAuthMethod));
         assert!(document(|json| json["jwks"] = json!({ "keys": [{ "kty": "EC", "x": "x" }] })).is_ok());
         for member in ["d", "p", "q", "k"] {
             let published = document(|json| json["jwks"] = json!({ "keys": [{ "kty": "RSA", member: "x" }] }));
             assert_eq!(published.err(), Some(Reason::DocumentSecret), "{member}");
         }
+    }
+
+    #[test]
+    fn as_33_a_169_who_names_keys_proves_itself_with_them_unless_it_may_come_without() {
+        let auth = |methods: &[&str], members: Value| {
+            let read = document(|json| {
+                let (first, listed) = methods.split_first().unwrap();
+                json["token_endpoint_auth_method"] = (*first).into();
+                json["token_endpoint_auth_methods_supported"] = json!(listed);
+                json.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+            });
+            read.map(|document| (document.auth, document.client.registration.auth_method))
+        };
+        let at = || json!({ "jwks_uri": "https://app.test/keys" });
+        let keys = |required: bool| {
+            let keys = DocumentKeys::At("https://app.test/keys".to_owned());
+            Ok((DocumentAuth::Keys { keys, required }, AuthMethod::PrivateKeyJwt))
+        };
+        for (methods, required) in [
+            (&["private_key_jwt"][..], true),
+            (&["private_key_jwt", "private_key_jwt"], true),
+            (&["private_key_jwt", "private_key_jwt", "none"], false),
+            (&["none", "private_key_jwt"], false),
+            (&["tls_client_auth", "private_key_jwt"], true),
+        ] {
+            assert_eq!(auth(methods, at()), keys(required), "{methods:?}");
+        }
+        assert_eq!(auth(&["none"], at()), Ok((DocumentAuth::None, AuthMethod::None)));
+        assert_eq!(auth(&["none", "private_key_jwt"], json!({})), Ok((DocumentAuth::None, AuthMethod::None)));
+        assert_eq!(auth(&["private_key_jwt"], json!({})), Err(Reason::DocumentKeys));
+        assert_eq!(auth(&["tls_client_auth"], at()), Err(Reason::DocumentAuthMethod));
+        let here = json!({ "jwks": { "keys": [{ "kty": "EC" }] } });
+        let read = auth(&["private_key_jwt"], here.clone()).unwrap().0;
+        let DocumentAuth::Keys { keys: DocumentKeys::Here(text), required: true } = read else { panic!("{read:?}") };
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), here["jwks"]);
+        let both = json!({ "jwks": { "keys": [] }, "jwks_uri": "https://app.test/keys" });
+        assert_eq!(auth(&["private_key_jwt"], both), Err(Reason::DocumentKeys));
     }
 
     proptest! {

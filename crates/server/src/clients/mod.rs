@@ -6,6 +6,7 @@ mod freshness;
 mod invitation;
 mod keys;
 mod sealed;
+mod shelf;
 
 use std::sync::Arc;
 
@@ -18,12 +19,12 @@ use deputy_protocol::secret::{ClientSecret, Digest};
 
 use crate::config::ClientConfig;
 use configured::Configured;
-pub(crate) use document::Documents;
-use document::Need;
+pub(crate) use document::{Documents, PublishedKeys};
 pub(crate) use invitation::Invited;
 pub use invitation::invite;
 pub use keys::{ClientKeys, WrongKeys};
 pub(crate) use sealed::Registered;
+use shelf::Need;
 
 /// Whoever may come as a client.
 pub(crate) struct Clients {
@@ -51,6 +52,13 @@ pub(crate) enum Credential {
     Secret(Digest<ClientSecret>, Option<AuthMethod>),
     /// With an assertion, signed with one of these.
     Keys(ClientKeys),
+    /// With an assertion, signed with a key that its document names, or without where that is not required.
+    Published {
+        /// The keys.
+        keys: PublishedKeys,
+        /// Whether it has to.
+        required: bool,
+    },
 }
 
 impl Clients {
@@ -95,8 +103,7 @@ impl Clients {
             return self.policy.admits(invited).map(|()| known);
         }
         if DocumentUrl::is_meant(id.as_str()) {
-            let client = self.documents.find(&id, &self.policy, need).await?;
-            return Ok(Known { client, credential: Credential::Nothing });
+            return self.documents.find(&id, &self.policy, need).await;
         }
         Err(Reason::ClientUnknown)
     }

@@ -71,7 +71,14 @@ pub(crate) async fn authenticate(gateway: &Shared, request: &Incoming, params: &
             let assertion = judge(gateway, &client, keys.verify(&assertion)?)?;
             Ok(Caller { client, assertion: Some(assertion) })
         }
-        (Credential::Nothing | Credential::Secret(..) | Credential::Keys(_), _) => Err(Reason::ClientAuthMethod),
+        (Credential::Published { keys, .. }, Offered::Assertion(assertion)) => {
+            let assertion = judge(gateway, &client, keys.read().await?.verify(&assertion)?)?;
+            Ok(Caller { client, assertion: Some(assertion) })
+        }
+        (Credential::Published { required: false, .. }, Offered::Nothing) => Ok(Caller { client, assertion: None }),
+        (Credential::Nothing | Credential::Secret(..) | Credential::Keys(_) | Credential::Published { .. }, _) => {
+            Err(Reason::ClientAuthMethod)
+        }
     }
 }
 

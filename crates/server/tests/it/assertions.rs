@@ -18,14 +18,14 @@ use crate::support::{Client, HONEST, VERIFIER, World};
 const ID: &str = "key-tool";
 
 /// A client's key.
-struct Key {
+pub struct Key {
     algorithm: Algorithm,
     kid: &'static str,
     private: EncodingKey,
 }
 
 impl Key {
-    fn rsa(algorithm: Algorithm, kid: &'static str) -> Self {
+    pub fn rsa(algorithm: Algorithm, kid: &'static str) -> Self {
         let der = KeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap();
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
         Self { algorithm, kid, private: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap() }
@@ -43,13 +43,13 @@ impl Key {
     }
 
     /// Its public half, as a client publishes it.
-    fn public(&self) -> Value {
+    pub fn public(&self) -> Value {
         let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.private, self.algorithm).unwrap()).unwrap();
         jwk["kid"] = json!(self.kid);
         jwk
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub fn sign(&self, claims: &Value) -> String {
         self.sign_as(self.algorithm, Some(self.kid), claims)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use deputy_protocol::client::policy::DocumentPolicy;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -10,16 +11,16 @@ use crate::support::http::{Answer, get, send};
 use crate::support::publisher::{Page, Publisher};
 use crate::support::{Client, HONEST, World, replicas};
 
-const PATH: &str = "/client.json";
+pub const PATH: &str = "/client.json";
 
 /// A gateway that trusts the publisher, and the publisher with a good document.
-async fn published() -> (World, Arc<Publisher>) {
+pub async fn published() -> (World, Arc<Publisher>) {
     let publisher = Publisher::start().await;
     publisher.publish(PATH, Page::json(&publisher.document(PATH, HONEST)));
     (World::with(|config| publisher.trusted(config)).await, publisher)
 }
 
-fn client(publisher: &Publisher, path: &str) -> Client {
+pub fn client(publisher: &Publisher, path: &str) -> Client {
     Client { id: publisher.url(path), secret: None, redirect: HONEST.to_owned() }
 }
 
@@ -202,4 +203,176 @@ async fn a_163_many_requests_for_one_document_are_one_fetch_whoever_gives_up() {
     publisher.hold(false);
     assert!(others.join_all().await.iter().all(|status| *status == 200));
     assert_eq!(publisher.requests(PATH), 1);
+}
+
+/// A signed-in client: what it holds.
+async fn signed_in(world: &World, client: &Client) -> String {
+    let tokens = world.redeem(client, &world.code(client).await).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.text());
+    tokens.json()["refresh_token"].as_str().unwrap().to_owned()
+}
+
+async fn refreshed(world: &World, client: &Client, token: &str) -> String {
+    let tokens = world.refresh(client, token).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.text());
+    tokens.json()["refresh_token"].as_str().unwrap().to_owned()
+}
+
+/// Past the time of a document whose host says nothing.
+const EXPIRED: u64 = 3601;
+
+#[tokio::test]
+async fn an_outage_of_the_clients_host_logs_nobody_out_and_lets_nobody_in() {
+    if replicas::count() > 1 {
+        return; // Each has documents of its own.
+    }
+    let (world, publisher) = published().await;
+    let client = client(&publisher, PATH);
+    let token = signed_in(&world, &client).await;
+    publisher.publish(PATH, Page::failure(503));
+    world.clock.advance(EXPIRED);
+    let token = refreshed(&world, &client, &token).await;
+    let asked = publisher.requests(PATH);
+    let token = refreshed(&world, &client, &token).await;
+    assert_eq!(publisher.requests(PATH), asked, "a host that is away is not waited for each time");
+    refused(&visit(&world, &client).await, 503, "document_unreachable");
+    // What is no document any more is no word about the client either.
+    publisher.publish(PATH, Page::json(&json!({})));
+    world.clock.advance(31);
+    let token = refreshed(&world, &client, &token).await;
+    refused(&visit(&world, &client).await, 400, "document_other_client");
+    // A day later nothing is known of it; it is told to come again, not that it is unknown.
+    publisher.publish(PATH, Page::failure(500));
+    world.clock.advance(24 * 3600);
+    let late = world.refresh(&client, &token).await;
+    assert_eq!((late.status.as_u16(), late.json()["error"].as_str()), (503, Some("temporarily_unavailable")), "{}", late.text());
+    assert!(!late.header("retry-after").is_empty());
+    publisher.publish(PATH, Page::json(&publisher.document(PATH, HONEST)));
+    let token = refreshed(&world, &client, &token).await;
+    // Its host takes it back.
+    publisher.publish(PATH, Page::failure(410));
+    world.clock.advance(EXPIRED);
+    let gone = world.refresh(&client, &token).await;
+    assert_eq!((gone.status.as_u16(), gone.json()["error"].as_str()), (401, Some("invalid_client")), "{}", gone.text());
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_while_the_clients_host_is_away_logs_nobody_out() {
+    let (world, publisher) = published().await;
+    let client = client(&publisher, PATH);
+    let token = signed_in(&world, &client).await;
+    publisher.publish(PATH, Page::failure(503));
+    let world = world.restarted(|config| publisher.trusted(config)).await;
+    assert_eq!(world.refresh(&client, &token).await.status, 503);
+    publisher.publish(PATH, Page::json(&publisher.document(PATH, HONEST)));
+    refreshed(&world, &client, &token).await;
+}
+
+#[tokio::test]
+async fn as_37_i4_whom_the_operator_does_not_admit_is_not_fetched_and_loses_what_it_has() {
+    let (world, publisher) = published().await;
+    let client = client(&publisher, PATH);
+    let token = signed_in(&world, &client).await;
+    let before = publisher.all_requests();
+    let hosts = |hosts: &[&str]| DocumentPolicy::Hosts(hosts.iter().map(|&host| host.to_owned()).collect());
+    let mut world = world;
+    for (documents, blocked, reason) in [
+        (DocumentPolicy::Off, vec![], "client_not_admitted"),
+        (hosts(&["claude.ai"]), vec![], "client_not_admitted"),
+        (DocumentPolicy::Open, vec!["localhost".to_owned()], "client_blocked"),
+        (hosts(&["localhost"]), vec![client.id.clone()], "client_blocked"),
+    ] {
+        let off = documents == DocumentPolicy::Off;
+        world = world
+            .restarted(|config| {
+                publisher.trusted(config);
+                config.client_policy.documents = documents;
+                config.client_policy.blocked = blocked;
+            })
+            .await;
+        refused(&visit(&world, &client).await, 400, reason);
+        assert_eq!(world.refresh(&client, &token).await.status, 401);
+        let metadata = get(&world.at("/.well-known/oauth-authorization-server")).await.json();
+        assert_eq!(metadata["client_id_metadata_document_supported"], !off);
+    }
+    assert_eq!(publisher.all_requests(), before);
+    let world = world
+        .restarted(|config| {
+            publisher.trusted(config);
+            config.client_policy.documents = hosts(&["localhost"]);
+        })
+        .await;
+    refreshed(&world, &client, &token).await;
+}
+
+#[tokio::test]
+async fn as_30_a_158_documents_inside_are_not_fetched() {
+    let publisher = Publisher::start().await;
+    publisher.publish(PATH, Page::json(&publisher.document(PATH, HONEST)));
+    let port = publisher.url("").rsplit(':').next().unwrap().to_owned();
+    // On loopback itself, a gateway fetches from there, and from nowhere else inside. Elsewhere, not even that.
+    let world = World::with(|config| publisher.trusted(config)).await;
+    let inside = [
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "[fd00::1]",
+        "[fe80::1]",
+        "[::ffff:127.0.0.1]",
+    ];
+    for host in inside {
+        let client = Client { id: format!("https://{host}:{port}{PATH}"), ..client(&publisher, PATH) };
+        let answer = visit(&world, &client).await;
+        assert!(answer.location().is_none() && [400, 503].contains(&answer.status.as_u16()), "{host} {}", answer.text());
+    }
+    let world = World::secure_with(|config| publisher.trusted(config)).await;
+    for host in ["localhost", "127.0.0.1", "[::1]"].iter().chain(&inside) {
+        let client = Client { id: format!("https://{host}:{port}{PATH}"), ..client(&publisher, PATH) };
+        let answer = visit(&world, &client).await;
+        answer.assert_local();
+        assert!(!answer.text().contains("public address"), "which of them leads inside is not told: {}", answer.text());
+    }
+    assert_eq!(publisher.all_requests(), 0);
+}
+
+#[tokio::test]
+async fn a_163_a_host_that_holds_its_answers_back_holds_up_nobody_else() {
+    if replicas::count() > 1 {
+        return; // Each has places of its own.
+    }
+    let (world, publisher) = published().await;
+    let honest = world.register(HONEST).await;
+    publisher.hold(true);
+    let mut waiting = JoinSet::new();
+    for n in 0..4 {
+        let path = format!("/slow{n}");
+        let url = world.authorize_url(&client(&publisher, &path), &[]);
+        waiting.spawn(async move { get(&url).await.status });
+        publisher.wait_for(&path, 1).await;
+    }
+    // The host has all the places that one host gets.
+    refused(&visit(&world, &client(&publisher, PATH)).await, 503, "document_unreachable");
+    assert_eq!((visit(&world, &honest).await.status.as_u16(), publisher.requests(PATH)), (200, 0));
+    publisher.hold(false);
+    assert!(waiting.join_all().await.iter().all(|status| *status == 400));
+    assert_eq!(visit(&world, &client(&publisher, PATH)).await.status, 200);
+}
+
+#[tokio::test]
+async fn as_27_a_172_a_changed_document_counts_from_the_next_sign_in_and_ends_no_grant() {
+    let (world, publisher) = published().await;
+    let client = client(&publisher, PATH);
+    let token = signed_in(&world, &client).await;
+    let mut changed = publisher.document(PATH, "https://app.test/cb");
+    changed["client_name"] = json!("Another name");
+    publisher.publish(PATH, Page::json(&changed));
+    world.clock.advance(EXPIRED);
+    refused(&visit(&world, &client).await, 400, "redirect_not_registered");
+    let moved = Client { redirect: "https://app.test/cb".to_owned(), ..client.clone() };
+    let page = visit(&world, &moved).await;
+    assert!(page.status == 200 && page.text().contains("Another name"), "{}", page.text());
+    refreshed(&world, &client, &token).await;
 }

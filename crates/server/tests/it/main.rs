@@ -17,6 +17,7 @@ mod clients;
 mod consent;
 mod discovery;
 mod documents;
+mod documents_keys;
 mod finish;
 mod floods;
 mod grants;
