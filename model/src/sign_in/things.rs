@@ -76,7 +76,7 @@ fn client(app: App, place: Place, now: Timestamp) -> Result<Client, Reason> {
     if place == Place::Remembers {
         let url = DocumentUrl::parse(app.document())?;
         let document = json!({ "client_id": app.document(), "client_name": app.name(), "redirect_uris": [app.redirect()] });
-        return document::read(&url, document.to_string().as_bytes(), now);
+        return document::read(&url, document.to_string().as_bytes(), now).map(|found| found.client);
     }
     let metadata = json!({"client_name": app.name(), "redirect_uris": [app.redirect()], "token_endpoint_auth_method": "none"});
     let registration = RawMetadata::parse(metadata.to_string().as_bytes())?.check(now)?;

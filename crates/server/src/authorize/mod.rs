@@ -1,6 +1,7 @@
 //! The authorization endpoint (RFC 6749 §3.1): from a client's request to the person's page.
 //!
-//! `GET /authorize` stores nothing and asks nobody, so clients may fetch it beforehand and twice (AS-70).
+//! `GET /authorize` stores nothing and asks nobody but, once for all, the host of a client's metadata document; so clients may fetch it
+//! beforehand and twice (AS-70).
 
 pub(crate) mod callback;
 pub(crate) mod consent;
