@@ -4,20 +4,29 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tower::Service;
 use url::{Host, Url};
 
-use crate::address::{Reach, is_local_name};
+use crate::address::{Reach, is_local_name, is_public};
+
+/// Most names that are looked up at once. A lookup cannot be called off and holds a thread until the last name server was silent for long
+/// enough, which is longer than anybody waits here; the other threads are for the rest of the house.
+const LOOKUPS: usize = 64;
+/// Most addresses of a name that are tried, and how long each: one that leads nowhere leaves time for the next.
+const ATTEMPTS: usize = 4;
+const ATTEMPT: Duration = Duration::from_millis(1200);
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -89,6 +98,7 @@ pub(crate) struct NotPublic;
 pub(crate) struct Connector {
     reach: Reach,
     resolver: Arc<dyn Resolve>,
+    lookups: Arc<Semaphore>,
     proxy: Option<Tunnel<HttpConnector>>,
 }
 
@@ -104,7 +114,7 @@ impl Connector {
             Egress::Direct => None,
             Egress::Proxy(proxy) => Some(Tunnel::new(proxy.0.clone(), HttpConnector::new())),
         };
-        Self { reach, resolver, proxy }
+        Self { reach, resolver, lookups: Arc::new(Semaphore::new(LOOKUPS)), proxy }
     }
 
     async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
@@ -112,33 +122,67 @@ impl Connector {
         let port = uri.port_u16().unwrap_or(443);
         match &self.proxy {
             None => self.dial(host, port).await,
-            Some(_) if !self.may_be_asked_for(&host) => Err(NotPublic.into()),
+            Some(_) if !may_be_asked_for(&host) => Err(NotPublic.into()),
             Some(proxy) => Ok(proxy.clone().call(uri).await?),
         }
     }
 
-    /// What a proxy may be asked for: the address is not known here.
-    fn may_be_asked_for(&self, host: &Host) -> bool {
-        match host {
-            Host::Domain(name) => !is_local_name(name),
-            Host::Ipv4(address) => self.reach.allows((*address).into()),
-            Host::Ipv6(address) => self.reach.allows((*address).into()),
-        }
+    /// Looks a name up in a task of its own, which keeps its place until the lookup is over, even when nobody waits for it any more.
+    async fn resolve(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+        let place = Arc::clone(&self.lookups).try_acquire_owned().map_err(|_| "too many names are being looked up")?;
+        let resolver = Arc::clone(&self.resolver);
+        let lookup = tokio::spawn(async move {
+            let found = resolver.resolve(name, port).await;
+            drop(place);
+            found
+        });
+        Ok(lookup.await??)
     }
 
     /// One address that is not public spoils them all: whoever mixes them wants something.
     async fn dial(self, host: Host, port: u16) -> Result<TokioIo<TcpStream>, BoxError> {
         let addresses = match host {
-            Host::Domain(name) => self.resolver.resolve(name, port).await?,
+            Host::Domain(name) => self.resolve(name, port).await?,
             Host::Ipv4(address) => vec![SocketAddr::new(address.into(), port)],
             Host::Ipv6(address) => vec![SocketAddr::new(address.into(), port)],
         };
         if addresses.iter().any(|address| !self.reach.allows(address.ip())) {
             return Err(NotPublic.into());
         }
-        #[expect(clippy::disallowed_methods, reason = "this is the door")]
-        let stream = TcpStream::connect(addresses.as_slice()).await?;
-        Ok(TokioIo::new(stream))
+        let mut last: BoxError = "it has no address".into();
+        for address in in_turns(&addresses).take(ATTEMPTS) {
+            match attempt(address).await {
+                Ok(stream) => return Ok(TokioIo::new(stream)),
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    tokio::time::timeout(ATTEMPT, TcpStream::connect(address)).await?
+}
+
+/// The addresses, of one family and the other by turns: where one of them leads nowhere, the other is tried in time.
+fn in_turns(addresses: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
+    let leader = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.iter().partition(|address| address.is_ipv6() == leader);
+    let mut sides = [first.into_iter(), second.into_iter()];
+    std::iter::from_fn(move || {
+        sides.rotate_left(1);
+        let [then, now] = &mut sides;
+        now.next().or_else(|| then.next())
+    })
+}
+
+/// What a proxy may be asked for. Its loopback is not ours, so no loopback is allowed there.
+fn may_be_asked_for(host: &Host) -> bool {
+    match host {
+        Host::Domain(name) => !is_local_name(name),
+        Host::Ipv4(address) => is_public(IpAddr::V4(*address)),
+        Host::Ipv6(address) => is_public(IpAddr::V6(*address)),
     }
 }
 
@@ -153,5 +197,41 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().connect(uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name server that never answers.
+    struct Silence;
+
+    impl Resolve for Silence {
+        fn resolve(&self, _: String, _: u16) -> Boxed<io::Result<Vec<SocketAddr>>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_163_a_lookup_that_goes_on_keeps_its_place() {
+        let connector = Connector::new(Reach::Public, &Egress::Direct, Arc::new(Silence));
+        let ask =
+            || tokio::time::timeout(Duration::from_secs(1), connector.clone().connect(Uri::from_static("https://app.test/")));
+        for _ in 0..LOOKUPS {
+            assert!(ask().await.is_err(), "nobody answers");
+        }
+        let refused = ask().await.expect("at once").expect_err("all threads are taken");
+        assert!(refused.to_string().contains("too many names"), "{refused}");
+    }
+
+    #[test]
+    fn the_families_take_turns() {
+        let parse = |text: &str| SocketAddr::new(text.parse().expect("an address"), 443);
+        let all = ["2606::1", "2606::2", "2606::3", "1.1.1.1", "1.1.1.2"].map(parse);
+        let order: Vec<_> = in_turns(&all).collect();
+        assert_eq!(order, ["2606::1", "1.1.1.1", "2606::2", "1.1.1.2", "2606::3"].map(parse));
+        assert_eq!(in_turns(&all[3..]).collect::<Vec<_>>(), ["1.1.1.1", "1.1.1.2"].map(parse));
+        assert_eq!(in_turns(&[]).count(), 0);
     }
 }

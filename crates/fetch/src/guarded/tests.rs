@@ -296,7 +296,8 @@ async fn a_174_through_the_proxy_and_never_past_it() {
     let server = Server::saying(format!("{OK}content-length: 2\r\n\r\n{{}}")).await;
     let (url, asked) = proxy(&server).await;
     let names = Names::are(&[["127.0.0.1"]]);
-    let config = GuardedConfig { egress: Egress::Proxy(url), ..server.config(Reach::Public) };
+    // Loopback is allowed: that means ours, not the proxy's.
+    let config = GuardedConfig { egress: Egress::Proxy(url), ..server.config(Reach::PublicAndLoopback) };
     let client = GuardedClient::with_resolver(&config, Arc::clone(&names) as Arc<dyn Resolve>).expect("a client");
     let answer = client.get(&server.url(HOST), 100).await.expect("an answer");
     assert_eq!(answer.status, StatusCode::OK);
@@ -317,4 +318,14 @@ async fn a_174_a_proxy_that_is_away_is_not_gone_around() {
     let client = GuardedClient::with_resolver(&config, Names::are(&[["127.0.0.1"]])).expect("a client");
     assert!(matches!(client.get(&server.url(HOST), 100).await, Err(FetchError::Unreachable { .. })));
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_answers_leaves_the_others() {
+    let server = Server::saying(format!("{OK}content-length: 2\r\n\r\n{{}}")).await;
+    for addresses in [["::1", "127.0.0.1"], ["127.0.0.2", "127.0.0.1"]] {
+        let client = GuardedClient::with_resolver(&server.config(Reach::PublicAndLoopback), Names::are(&[addresses]));
+        let answer = client.expect("a client").get(&server.url(HOST), 100).await;
+        assert_eq!(answer.expect("an answer").status, StatusCode::OK, "{addresses:?}");
+    }
 }
