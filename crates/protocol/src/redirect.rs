@@ -97,10 +97,15 @@ impl RedirectUri {
         }
     }
 
-    /// Whether it leads back to this deployment.
+    /// Whether it leads back to this deployment. On loopback, all names of this machine are one.
     fn is_of(&self, issuer: &Issuer) -> bool {
-        let origin = |raw: &str| Url::parse(raw).map(|url| url.origin());
-        matches!((origin(&self.0), origin(issuer.as_str())), (Ok(it), Ok(ours)) if it.is_tuple() && it == ours)
+        let place = |raw: &str| {
+            let url = Url::parse(raw).ok()?;
+            let host = url.host_str()?;
+            let host = if is_loopback_host(host) { "localhost" } else { host };
+            Some((url.scheme().to_owned(), host.to_owned(), url.port_or_known_default()?))
+        };
+        place(&self.0).is_some_and(|it| Some(it) == place(issuer.as_str()))
     }
 
     /// Whether `presented` is this registered URI: to the letter, or on loopback with another port.
@@ -256,8 +261,11 @@ mod tests {
         }
         assert!(RedirectUri::parse("https://app.test/cb?codes=y&xstate=z").is_ok());
         let issuer = Issuer::parse("http://localhost:8000").unwrap();
-        let to = |raw: &str| match_redirect(&[uri("http://localhost/cb")], Some(raw), None, &issuer).map(drop);
-        assert_eq!(to("http://localhost:8000/cb"), Err(Reason::RedirectNotRegistered));
+        let registered = ["http://localhost/cb", "http://127.0.0.1/cb", "http://[::1]/cb"].map(uri);
+        let to = |raw: &str| match_redirect(&registered, Some(raw), None, &issuer).map(drop);
+        for own in ["http://localhost:8000/cb", "http://127.0.0.1:8000/cb", "http://[::1]:8000/cb"] {
+            assert_eq!(to(own), Err(Reason::RedirectNotRegistered), "{own}");
+        }
         assert_eq!(to("http://localhost:8001/cb"), Ok(()));
     }
 

@@ -38,6 +38,7 @@ pub(super) fn show(gateway: &Shared, signed_in: SignedIn, tokens: SealedTokens) 
         client_name: pending.client_name(),
         redirect: pending.redirect().uri(),
         server_name: &resource.name,
+        resource: &resource.uri,
         scopes: pending.scopes(),
         ticket: &sealed,
     });

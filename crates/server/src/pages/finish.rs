@@ -3,6 +3,7 @@
 use askama::Template;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::redirect::{Destination, RedirectUri};
+use deputy_protocol::resource::ResourceUri;
 use deputy_protocol::scope::Scopes;
 use http::StatusCode;
 
@@ -21,6 +22,8 @@ pub(crate) struct FinishView<'a> {
     pub(crate) redirect: &'a RedirectUri,
     /// What the operator calls the MCP server.
     pub(crate) server_name: &'a str,
+    /// The server's address.
+    pub(crate) resource: &'a ResourceUri,
     /// What the client may do there.
     pub(crate) scopes: &'a Scopes,
     /// The sealed ticket for the hidden field.
