@@ -3,11 +3,33 @@
 use std::fmt::Write as _;
 
 use deputy_fetch::Egress;
+use deputy_protocol::claims::TenantId;
 use deputy_protocol::client::policy::{DocumentPolicy, RegistrationPolicy};
 use deputy_protocol::redirect::RedirectUri;
-use deputy_server::{ClientAuth, ClientConfig, Consent, StoreConfig};
+use deputy_server::config::{Credential, IdpKind};
+use deputy_server::idp::redirect_uri;
+use deputy_server::{ClientAuth, ClientConfig, Consent, IdpConfig, StoreConfig};
 
 use crate::config::{Settings, show_duration};
+
+/// A provider, and how deputy comes to it.
+fn provider(idp: &IdpConfig) -> String {
+    let whom = match &idp.kind {
+        IdpKind::OpenId { issuer } => issuer.to_string(),
+        IdpKind::Entra(entra) => {
+            let tenants: Vec<&str> = entra.tenants.allowed().iter().map(TenantId::as_str).collect();
+            format!("{}, tenant {}", entra.origin, tenants.join(" and "))
+        }
+    };
+    let how = match &idp.credential {
+        Credential::None => "without a credential",
+        Credential::Secret(_) => "by a secret",
+        Credential::Key(_) => "by a private key",
+        Credential::File(_) => "by an assertion in a file",
+    };
+    let offline = if idp.offline_access { ", and offline_access if it knows that" } else { "" };
+    format!("{} at {whom} (client {} {how}, asks for {}{offline})", idp.name, idp.client_id, idp.scopes.join(" "))
+}
 
 /// The answer of `deputy check`.
 pub(crate) fn settings(settings: &Settings) -> String {
@@ -25,17 +47,12 @@ pub(crate) fn settings(settings: &Settings) -> String {
         StoreConfig::Sqlite => row("data in", &data_dir.display().to_string()),
         StoreConfig::Postgres(_) => row("data in", &format!("PostgreSQL; the master key in {}", data_dir.display())),
     }
-    row(
-        "provider",
-        &format!(
-            "{} (client {}, asks for {}{})",
-            config.idp.issuer,
-            config.idp.client_id,
-            config.idp.scopes.join(" "),
-            if config.idp.offline_access { ", and offline_access if it knows that" } else { "" }
-        ),
-    );
-    row("register there", &format!("{public_url}/callback   as redirect URI of client {}", config.idp.client_id));
+    let alone = config.idps.len() == 1;
+    for idp in &config.idps {
+        row("provider", &provider(idp));
+        let callback = redirect_uri(public_url.as_str(), &idp.name, alone);
+        row("register there", &format!("{callback}   as redirect URI of client {}", idp.client_id));
+    }
     row("lets in", &settings.allow.join(", "));
     for server in &config.servers {
         row(

@@ -1,6 +1,7 @@
 //! `deputy serve`: the gateway, from a checked configuration to the end of the process.
 
-use deputy_server::{CONNECTIONS_MAX, Gateway};
+use deputy_server::idp::redirect_uri;
+use deputy_server::{CONNECTIONS_MAX, Gateway, IdpConfig};
 use tokio::net::TcpListener;
 
 use crate::config::Settings;
@@ -22,14 +23,18 @@ pub(crate) async fn run(settings: Settings) -> Result<(), String> {
     let listener = TcpListener::bind(listen).await.map_err(|error| cannot_listen(&listen.to_string(), &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(&listen.to_string(), &error))?;
     let endpoints: Vec<String> = server.servers.iter().map(|s| format!("{}{}", server.public_url, s.path)).collect();
-    let callback = format!("{}/callback", server.public_url);
+    let alone = server.idps.len() == 1;
+    let callback = |idp: &IdpConfig| (idp.name.to_string(), redirect_uri(server.public_url.as_str(), &idp.name, alone));
+    let callbacks: Vec<(String, String)> = server.idps.iter().map(callback).collect();
     // The future of a start is large, and this is not the place to carry it on the stack.
     let gateway = Box::pin(Gateway::start(server)).await.map_err(|error| error.to_string())?;
     output::tell(&format!("listening on http://{address}"));
     for endpoint in endpoints {
         output::tell(&format!("MCP server for your clients: {endpoint}"));
     }
-    output::tell(&format!("redirect URI to register at the identity provider: {callback}"));
+    for (name, callback) in callbacks {
+        output::tell(&format!("redirect URI to register at the identity provider ({name}): {callback}"));
+    }
     let shutdown = async move {
         ended.await;
         output::tell("shutting down: open requests may finish");

@@ -5,6 +5,8 @@
 //!   before, also by [`check_renewed_id_token`] and [`check_renewed_userinfo`].
 //! - A person is (issuer, subject). An e-mail address is an attribute and never finds or links anybody.
 
+mod authority;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::hooks::{Guard, passes};
 use crate::ids::Issuer;
 use crate::secret::{Nonce, sha256};
 use crate::time::Timestamp;
+
+pub use authority::{Authority, TenantId, Tenants};
 
 /// How far the provider's clock may differ from ours.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -69,6 +73,9 @@ pub struct IdTokenClaims {
     nbf: Option<Timestamp>,
     azp: Option<String>,
     nonce: Option<String>,
+    /// Entra: the tenant, and the person in it.
+    tid: Option<String>,
+    oid: Option<String>,
     #[serde(flatten)]
     about: About,
 }
@@ -121,8 +128,8 @@ pub struct Userinfo {
 /// What an ID token must agree with.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpectedIdToken<'a> {
-    /// The provider that was asked.
-    pub issuer: &'a Issuer,
+    /// Who was asked.
+    pub authority: &'a Authority,
     /// Our registration there.
     pub client_id: &'a str,
     /// The nonce of this transaction.
@@ -134,12 +141,12 @@ pub struct ExpectedIdToken<'a> {
 /// What an ID token must agree with that comes with renewed tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpectedRenewal<'a> {
-    /// The provider that was asked.
-    pub issuer: &'a Issuer,
+    /// Who was asked.
+    pub authority: &'a Authority,
     /// Our registration there.
     pub client_id: &'a str,
-    /// The provider's name for the person who signed in.
-    pub sub: &'a str,
+    /// Who signed in.
+    pub subject: &'a Subject,
     /// The time.
     pub now: Timestamp,
 }
@@ -163,6 +170,11 @@ impl fmt::Display for SubjectId {
 }
 
 impl Subject {
+    /// Somebody who signed in before.
+    pub(crate) const fn known(idp: Issuer, sub: String) -> Self {
+        Self { idp, sub }
+    }
+
     /// The provider.
     #[must_use]
     pub fn idp(&self) -> &Issuer {
@@ -202,11 +214,11 @@ pub struct VerifiedIdentity {
 /// One of the `IdToken…` reasons.
 pub fn check_id_token(claims: SignedClaims<IdTokenClaims>, expected: ExpectedIdToken<'_>) -> Result<VerifiedIdentity, Reason> {
     let claims = claims.into_inner();
-    check_origin(&claims, expected.issuer, expected.client_id, expected.now)?;
+    let subject = check_origin(&claims, expected.authority, expected.client_id, expected.now)?;
     if !passes(Guard::IdpNonce, claims.nonce.as_deref().is_some_and(|nonce| expected.nonce.matches(nonce))) {
         return Err(Reason::IdTokenNonce);
     }
-    identity_of(claims, expected.issuer)
+    Ok(VerifiedIdentity::of(subject, claims.about))
 }
 
 /// Checks the claims of an ID token that came with renewed tokens (OIDC Core §12.2). There was no request with a nonce: a nonce in it is
@@ -219,41 +231,31 @@ pub fn check_renewed_id_token(
     expected: ExpectedRenewal<'_>,
 ) -> Result<VerifiedIdentity, Reason> {
     let claims = claims.into_inner();
-    check_origin(&claims, expected.issuer, expected.client_id, expected.now)?;
-    if claims.sub != expected.sub {
+    let subject = check_origin(&claims, expected.authority, expected.client_id, expected.now)?;
+    if subject != *expected.subject {
         return Err(Reason::IdpOtherSubject);
     }
-    identity_of(claims, expected.issuer)
+    Ok(VerifiedIdentity::of(subject, claims.about))
 }
 
 /// Takes the word of the userinfo endpoint, asked with a renewed access token, where no ID token came with it.
 ///
 /// # Errors
 /// [`Reason::IdpOtherSubject`] when it is about somebody else (OIDC Core §5.3.2).
-pub fn check_renewed_userinfo(userinfo: Userinfo, issuer: &Issuer, sub: &str) -> Result<VerifiedIdentity, Reason> {
-    if userinfo.sub != sub {
+pub fn check_renewed_userinfo(userinfo: Userinfo, subject: &Subject) -> Result<VerifiedIdentity, Reason> {
+    if userinfo.sub != subject.sub {
         return Err(Reason::IdpOtherSubject);
     }
-    Ok(VerifiedIdentity::of(issuer, userinfo.sub, userinfo.about))
+    Ok(VerifiedIdentity::of(subject.clone(), userinfo.about))
 }
 
-/// From this provider, for us, in time.
-fn check_origin(claims: &IdTokenClaims, issuer: &Issuer, client_id: &str, now: Timestamp) -> Result<(), Reason> {
-    if claims.iss != issuer.as_str() {
-        return Err(Reason::IdTokenIssuer);
-    }
+/// From this provider, for us, in time; and about whom.
+fn check_origin(claims: &IdTokenClaims, authority: &Authority, client_id: &str, now: Timestamp) -> Result<Subject, Reason> {
+    let subject = authority.subject_of(claims)?;
     check_audience(claims, client_id)?;
     let (earliest, latest) = (now.before(LEEWAY), now.after(LEEWAY));
     let in_time = claims.exp > earliest && claims.iat <= latest && claims.nbf.is_none_or(|nbf| nbf <= latest);
-    if in_time { Ok(()) } else { Err(Reason::IdTokenExpired) }
-}
-
-/// The person. Callers have checked everything but the subject's form.
-fn identity_of(claims: IdTokenClaims, issuer: &Issuer) -> Result<VerifiedIdentity, Reason> {
-    if claims.sub.trim().is_empty() || claims.sub.len() > SUBJECT_MAX {
-        return Err(Reason::IdTokenSubject);
-    }
-    Ok(VerifiedIdentity::of(issuer, claims.sub, claims.about))
+    if in_time { Ok(subject) } else { Err(Reason::IdTokenExpired) }
 }
 
 /// Ours must be among the audiences; with several of them, or an `azp`, we must be the authorized party.
@@ -268,8 +270,7 @@ fn check_audience(claims: &IdTokenClaims, client_id: &str) -> Result<(), Reason>
 }
 
 impl VerifiedIdentity {
-    fn of(issuer: &Issuer, sub: String, about: About) -> Self {
-        let subject = Subject { idp: issuer.clone(), sub };
+    fn of(subject: Subject, about: About) -> Self {
         let mut identity = Self { subject, email: None, email_verified: false, name: None, groups: Vec::new() };
         identity.learn(about);
         identity

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::claims::Subject;
 use crate::error::Reason;
 use crate::hooks::{Guard, passes};
-use crate::ids::TransactionId;
+use crate::ids::{IdpName, TransactionId};
 use crate::params::Params;
 use crate::redirect::TrustedRedirect;
 use crate::secret::{BrowserKey, Digest};
@@ -37,8 +37,8 @@ impl Ticket {
 /// What a person decided.
 #[derive(Debug)]
 pub enum Decision {
-    /// Yes: the provider may be asked.
-    Approved(Approval),
+    /// Yes: a provider may be asked.
+    Approved(Box<Approval>),
     /// No: the client is told so (CON-38), and this transaction is over.
     Denied(TrustedRedirect, TransactionId),
 }
@@ -49,6 +49,7 @@ pub enum Decision {
 pub struct Approval {
     pending: Pending,
     by: ApprovedBy,
+    chosen: Option<IdpName>,
 }
 
 /// Who approved a transaction.
@@ -73,11 +74,15 @@ pub fn decide(ticket: Ticket, _: OwnPage, key: Option<&BrowserKey>, form: &Param
         return Err(Reason::ConsentOtherBrowser);
     }
     ticket.pending.still_open(now)?;
-    match form.get("decision") {
+    let (word, chosen) = match form.get("decision").and_then(|decision| decision.split_once(':')) {
+        Some(("approve", name)) => (Some("approve"), Some(IdpName::parse(name).ok_or(Reason::DecisionMissing)?)),
+        _ => (form.get("decision"), None),
+    };
+    match word {
         Some("approve") => {
             let longer = form.get("remember") == Some("yes");
             let by = if longer { ApprovedBy::PersonForLonger } else { ApprovedBy::Person };
-            Ok(Decision::Approved(Approval { pending: ticket.pending, by }))
+            Ok(Decision::Approved(Box::new(Approval { pending: ticket.pending, by, chosen })))
         }
         Some("deny") => {
             let id = ticket.pending.id().clone();
@@ -116,7 +121,22 @@ pub fn decide_last(signed_in: SignedIn, page: &OwnPage, form: &Params, now: Time
 impl Approval {
     /// The same person approved the same request before.
     pub(crate) const fn remembered(pending: Pending, account: Subject) -> Self {
-        Self { pending, by: ApprovedBy::Memory(account) }
+        Self { pending, by: ApprovedBy::Memory(account), chosen: None }
+    }
+
+    /// The provider that the person chose, where there are several.
+    #[must_use]
+    pub const fn chosen(&self) -> Option<&IdpName> {
+        self.chosen.as_ref()
+    }
+
+    /// The account that decided before, if nobody was asked now.
+    #[must_use]
+    pub const fn account(&self) -> Option<&Subject> {
+        match &self.by {
+            ApprovedBy::Memory(account) => Some(account),
+            ApprovedBy::Person | ApprovedBy::PersonForLonger => None,
+        }
     }
 
     /// The identity provider may now be asked, once, with this request.
@@ -130,7 +150,7 @@ impl Approval {
     #[must_use]
     pub fn without_asking(pending: Pending) -> Self {
         debug_assert!(crate::hooks::removed(crate::hooks::Guard::ConsentPage), "the guard stands");
-        Self { pending, by: ApprovedBy::Person }
+        Self { pending, by: ApprovedBy::Person, chosen: None }
     }
 }
 
@@ -156,13 +176,25 @@ mod tests {
 
     #[test]
     fn con_31_con_38_the_browser_that_was_shown_the_page_decides() {
-        assert!(matches!(decided(Some(1), "decision=approve", NOW), Ok(Decision::Approved(_))));
+        assert!(
+            matches!(decided(Some(1), "decision=approve", NOW), Ok(Decision::Approved(approval)) if approval.chosen().is_none())
+        );
+        let Ok(Decision::Approved(chosen)) = decided(Some(1), "decision=approve:entra", NOW) else { panic!("not approved") };
+        assert_eq!(chosen.chosen().map(IdpName::as_str), Some("entra"));
         let Ok(Decision::Denied(redirect, id)) = decided(Some(1), "decision=deny", NOW) else { panic!("not denied") };
         assert_eq!((redirect.uri(), &id), (pending().redirect().uri(), pending().id()));
         for key in [None, Some(2)] {
             assert_eq!(decided(key, "decision=approve", NOW).unwrap_err(), Reason::ConsentOtherBrowser);
         }
-        for raw in ["", "decision=", "decision=Approve", "decision=yes"] {
+        for raw in [
+            "",
+            "decision=",
+            "decision=Approve",
+            "decision=yes",
+            "decision=approve:",
+            "decision=approve:A/b",
+            "decision=deny:idp",
+        ] {
             assert_eq!(decided(Some(1), raw, NOW).unwrap_err(), Reason::DecisionMissing, "{raw}");
         }
     }

@@ -228,6 +228,7 @@ reasons! {
     IdpUnavailable, "idp_unavailable", TemporarilyUnavailable, "The identity provider cannot be reached at the moment. Try again in a minute.";
     IdpGrantEnded, "idp_grant_ended", InvalidGrant, "The identity provider has ended this sign-in. Sign in again.";
     IdpWordTooOld, "idp_word_too_old", InvalidGrant, "It is too long ago that the identity provider vouched for you, and it cannot be asked again. Sign in again.";
+    IdpGone, "idp_gone", InvalidGrant, "The identity provider that vouched for you is no longer one of this server's. Sign in again.";
     IdpOtherSubject, "idp_other_subject", InvalidGrant, "The identity provider answered about somebody else. Sign in again.";
     IdpRegistrationRefused, "idp_registration_refused", TemporarilyUnavailable, "The identity provider refuses this server itself. Its operator finds the details in the log.";
     IdTokenInvalid, "id_token_invalid", ServerError, "The identity provider's ID token was refused.";
@@ -237,6 +238,7 @@ reasons! {
     IdTokenExpired, "id_token_expired", ServerError, "The ID token is outside its time. Check the clocks of both machines.";
     IdTokenNonce, "id_token_nonce", ServerError, "The ID token belongs to another sign-in.";
     IdTokenSubject, "id_token_subject", ServerError, "The ID token names no subject.";
+    TenantNotAllowed, "tenant_not_allowed", AccessDenied, "Your account belongs to an organisation that may not use this server. Sign in with another account, or ask the operator of this server.";
     UserinfoMismatch, "userinfo_mismatch", ServerError, "The identity provider's userinfo is about somebody else.";
     SubjectNotAllowed, "subject_not_allowed", AccessDenied, "Your account is not allowed to use this server. Ask its operator for access.";
 

@@ -39,6 +39,32 @@ impl fmt::Display for ClientId {
     }
 }
 
+/// What the operator calls one of the identity providers: 1 to 32 lower-case letters, digits and hyphens. It stands in the path of its callback.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IdpName(String);
+
+impl IdpName {
+    /// Reads a name. `None` when it is not one.
+    #[must_use]
+    pub fn parse(raw: &str) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        ((1..=32).contains(&raw.len()) && raw.bytes().all(plain)).then(|| Self(raw.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IdpName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Lower-case hexadecimal of `bytes`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;

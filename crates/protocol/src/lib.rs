@@ -82,5 +82,5 @@ pub mod transaction;
 pub mod web;
 
 pub use error::{OAuthError, Reason};
-pub use ids::{ClientId, GrantId, Issuer, TransactionId};
+pub use ids::{ClientId, GrantId, IdpName, Issuer, TransactionId};
 pub use time::Timestamp;

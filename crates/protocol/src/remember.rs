@@ -162,14 +162,14 @@ mod tests {
     use super::*;
     use crate::access::Rules;
     use crate::authorization::begin;
-    use crate::claims::{ExpectedIdToken, SignedClaims, check_id_token};
+    use crate::claims::{Authority, ExpectedIdToken, SignedClaims, check_id_token};
     use crate::client::document::{DocumentUrl, read};
     use crate::consent::{Decision, Ticket, decide};
     use crate::ids::Issuer;
     use crate::params::Params;
     use crate::pkce::Verifier;
     use crate::resource::{Catalog, ProtectedResource};
-    use crate::samples::idp_request;
+    use crate::samples::{idp_name, idp_request};
     use crate::secret::IdpState;
     use crate::web::Origins;
     use serde_json::json;
@@ -222,10 +222,11 @@ mod tests {
         let claims = json!({
             "iss": "https://idp.test", "sub": account, "aud": "us", "nonce": asked.nonce.expose(), "iat": 1000, "exp": 1060
         });
-        let expected = ExpectedIdToken { issuer: &asked.issuer, client_id: "us", nonce: &asked.nonce, now: NOW };
+        let authority = Authority::from(Issuer::parse("https://idp.test").unwrap());
+        let expected = ExpectedIdToken { authority: &authority, client_id: "us", nonce: &asked.nonce, now: NOW };
         let who = check_id_token(SignedClaims::assume_verified(serde_json::from_value(claims).unwrap()), expected).unwrap();
         let admitted = Rules::parse(&["*"]).unwrap().admit(who).unwrap();
-        approval.ask_idp(idp_request()).answered(&IdpState::new(&[1; 32]), NOW).unwrap().signed_in(admitted)
+        approval.ask_idp(idp_request()).answered(&IdpState::new(&[1; 32]), &idp_name(), NOW).unwrap().signed_in(admitted)
     }
 
     fn origins() -> Origins {
@@ -236,7 +237,7 @@ mod tests {
         let (key, page) = (BrowserKey::new(&[1; 32]), origins().own_page(Some("https://mcp.test"), None).unwrap());
         let form = Params::parse(form.as_bytes()).unwrap();
         match decide(Ticket::new(pending(request), &key), page, Some(&key), &form, NOW).unwrap() {
-            Decision::Approved(approval) => approval,
+            Decision::Approved(approval) => *approval,
             Decision::Denied(..) => panic!("denied"),
         }
     }

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use crate::access::Rules;
 use crate::authorization::begin;
-use crate::claims::{ExpectedIdToken, SignedClaims, check_id_token};
+use crate::claims::{Authority, ExpectedIdToken, SignedClaims, check_id_token};
 use crate::client::DisplayName;
 use crate::client::{Client, Proof, RawMetadata};
 use crate::consent::{Decision, Ticket, decide};
 use crate::family::Grant;
-use crate::ids::{ClientId, GrantId, Issuer};
+use crate::ids::{ClientId, GrantId, IdpName, Issuer};
 use crate::params::Params;
 use crate::pkce::Verifier;
 use crate::resource::{Catalog, ProtectedResource, ResourceUri};
@@ -64,13 +64,12 @@ pub(crate) fn pending() -> Pending {
     begin(&params, &client, &issuer, &catalog, NOW, [1; 16]).unwrap()
 }
 
+pub(crate) fn idp_name() -> IdpName {
+    IdpName::parse("idp").unwrap()
+}
+
 pub(crate) fn idp_request() -> IdpRequest {
-    IdpRequest {
-        state: IdpState::new(&[1; 32]),
-        nonce: Nonce::new(&[1; 32]),
-        verifier: Verifier::new(&[1; 32]),
-        issuer: Issuer::parse("https://idp.test").unwrap(),
-    }
+    IdpRequest { state: IdpState::new(&[1; 32]), nonce: Nonce::new(&[1; 32]), verifier: Verifier::new(&[1; 32]), idp: idp_name() }
 }
 
 pub(crate) fn awaiting() -> AwaitingIdp {
@@ -88,8 +87,9 @@ pub(crate) fn signed_in(account: &str) -> SignedIn {
     let claims = json!({
         "iss": "https://idp.test", "sub": account, "aud": "us", "nonce": asked.nonce.expose(), "iat": 1000, "exp": 1060
     });
-    let expected = ExpectedIdToken { issuer: &asked.issuer, client_id: "us", nonce: &asked.nonce, now: NOW };
+    let authority = Authority::from(Issuer::parse("https://idp.test").unwrap());
+    let expected = ExpectedIdToken { authority: &authority, client_id: "us", nonce: &asked.nonce, now: NOW };
     let who = check_id_token(SignedClaims::assume_verified(serde_json::from_value(claims).unwrap()), expected).unwrap();
     let admitted = Rules::parse(&["*"]).unwrap().admit(who).unwrap();
-    awaiting().answered(&IdpState::new(&[1; 32]), NOW).unwrap().signed_in(admitted)
+    awaiting().answered(&IdpState::new(&[1; 32]), &idp_name(), NOW).unwrap().signed_in(admitted)
 }

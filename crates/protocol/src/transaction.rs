@@ -17,7 +17,7 @@ use crate::client::{Client, DisplayName};
 use crate::consent::ApprovedBy;
 use crate::error::Reason;
 use crate::hooks::{Guard, passes};
-use crate::ids::{ClientId, GrantId, Issuer, TransactionId};
+use crate::ids::{ClientId, GrantId, IdpName, TransactionId};
 use crate::pkce::{Challenge, Verifier};
 use crate::redirect::TrustedRedirect;
 use crate::remember::may_remember;
@@ -134,8 +134,8 @@ pub struct IdpRequest {
     pub nonce: Nonce,
     /// Proves at the provider's token endpoint that the code is ours.
     pub verifier: Verifier,
-    /// Whom we ask, recorded before the redirect (OC-05).
-    pub issuer: Issuer,
+    /// Whom we ask, recorded before the redirect (OC-04, OC-05).
+    pub idp: IdpName,
 }
 
 /// An approved transaction whose answer the provider owes us. Lives sealed in the state cookie of the browser that approved.
@@ -163,13 +163,17 @@ impl AwaitingIdp {
         &self.request
     }
 
-    /// The provider came back to this browser with `state`.
+    /// The provider came back to this browser with `state`, at the address that is known to `idp` alone.
     ///
     /// # Errors
-    /// [`Reason::CallbackOtherBrowser`] when it is another transaction's state (CON-19), [`Reason::TransactionExpired`].
-    pub fn answered(self, state: &IdpState, now: Timestamp) -> Result<IdpAnswer, Reason> {
+    /// [`Reason::CallbackOtherBrowser`] when it is another transaction's state (CON-19), [`Reason::IdpIssuerMismatch`] when another provider
+    /// was asked (OC-04), [`Reason::TransactionExpired`].
+    pub fn answered(self, state: &IdpState, idp: &IdpName, now: Timestamp) -> Result<IdpAnswer, Reason> {
         if !passes(Guard::StateMatch, self.request.state.matches(state)) {
             return Err(Reason::CallbackOtherBrowser);
+        }
+        if self.request.idp != *idp {
+            return Err(Reason::IdpIssuerMismatch);
         }
         self.pending.still_open(now)?;
         Ok(IdpAnswer { pending: self.pending, request: self.request, by: self.by })
@@ -306,12 +310,12 @@ pub struct NewGrant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{NOW, awaiting, idp_request, pending, signed_in};
+    use crate::samples::{NOW, awaiting, idp_name, idp_request, pending, signed_in};
 
     #[test]
     fn con_19_con_21_only_the_answer_that_was_asked_for_and_in_time() {
         let answered = |state: u8, later: u64| {
-            awaiting().answered(&IdpState::new(&[state; 32]), NOW.after(Duration::from_secs(later))).map(drop)
+            awaiting().answered(&IdpState::new(&[state; 32]), &idp_name(), NOW.after(Duration::from_secs(later))).map(drop)
         };
         assert_eq!(answered(1, 599), Ok(()));
         assert_eq!(answered(1, 600), Err(Reason::TransactionExpired));
@@ -319,10 +323,17 @@ mod tests {
     }
 
     #[test]
+    fn oc_04_an_answer_comes_to_the_address_of_the_provider_that_was_asked() {
+        let other = IdpName::parse("other").unwrap();
+        let answered = awaiting().answered(&idp_request().state, &other, NOW).map(drop);
+        assert_eq!(answered, Err(Reason::IdpIssuerMismatch));
+    }
+
+    #[test]
     fn a_transaction_is_the_same_from_its_page_to_its_grant() {
         let (asked, awaited) = (pending(), awaiting());
         assert_eq!((awaited.id(), awaited.request().state.matches(&idp_request().state)), (asked.id(), true));
-        let answer = awaited.answered(&idp_request().state, NOW).unwrap();
+        let answer = awaited.answered(&idp_request().state, &idp_name(), NOW).unwrap();
         assert_eq!((answer.id(), answer.redirect().uri()), (asked.id(), asked.redirect().uri()));
         let signed_in = signed_in("alice");
         assert_eq!(signed_in.pending().id(), asked.id());

@@ -1,6 +1,7 @@
 //! What a gateway needs to know, already checked for form: the binary reads it from TOML, a Rust program builds it.
 
 mod clients;
+mod idp;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use deputy_protocol::secret::ClientSecret;
 use ipnet::IpNet;
 
 pub use clients::{ClientAuth, ClientConfig, WrongClient};
+pub use idp::{AssertionKey, Credential, Entra, IdpConfig, IdpKind, RsaAlgorithm, WrongKey};
 
 /// What [`Config::client_ids_after_rotation`] is by default: a year.
 pub const CLIENT_IDS_AFTER_ROTATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -28,8 +30,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the state is kept.
     pub store: StoreConfig,
-    /// The identity provider.
-    pub idp: IdpConfig,
+    /// The identity providers: at least one.
+    pub idps: Vec<IdpConfig>,
     /// Who may come in.
     pub access: Rules,
     /// How often people are asked.
@@ -83,24 +85,6 @@ pub enum StoreConfig {
     Sqlite,
     /// A PostgreSQL database, by its URL: for any number of identical replicas, which share the master key too.
     Postgres(ClientSecret),
-}
-
-/// The identity provider: any OpenID provider with discovery.
-#[derive(Clone, Debug)]
-pub struct IdpConfig {
-    /// Its issuer, to the letter.
-    pub issuer: Issuer,
-    /// Our static registration there.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: Option<ClientSecret>,
-    /// The scopes that we ask for; never what a client asked for.
-    pub scopes: Vec<String>,
-    /// Whether to ask for `offline_access` as well where the provider says that it knows it: without a refresh token of the provider's,
-    /// people sign in again after [`Hearing::silence`](deputy_protocol::family::Hearing::silence).
-    pub offline_access: bool,
-    /// Whether to ask the userinfo endpoint for claims that the ID token lacks.
-    pub userinfo: bool,
 }
 
 /// One MCP server behind the gateway.

@@ -22,7 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Consent, DocumentsConfig, ServerConfig, StoreConfig};
 use crate::cookies::CookieStyle;
 use crate::error::Failure;
-use crate::idp::{self, Provider};
+use crate::idp::Providers;
 use crate::keyring::{self, Keyring};
 use crate::master;
 use crate::proxy::{Limits, Proxy, ProxyConfig};
@@ -80,7 +80,7 @@ pub(crate) struct Shared {
     pub(crate) keyring: Keyring,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) revoked: Arc<Revoked>,
-    pub(crate) idp: Provider,
+    pub(crate) idps: Providers,
     pub(crate) clock: Arc<dyn Clock>,
     /// Transactions whose answer is in work or done here: spares the provider a second request. The store decides.
     pub(crate) answered: Cache<TransactionId, ()>,
@@ -110,7 +110,9 @@ impl Gateway {
     /// As [`Gateway::start`].
     pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let shared = assemble(config, clock).await?;
-        shared.idp.discover().await.map_err(StartError::Idp)?;
+        for idp in shared.idps.iter() {
+            idp.discover().await.map_err(|why| StartError::Idp(format!("{}: {why}", idp.name())))?;
+        }
         // Before the first request: a restart brings nothing back that was revoked.
         let known = shared.revoked.follow(shared.store.as_ref(), 0, shared.clock.now()).await.map_err(Failure::from)?;
         let shared = Arc::new(shared);
@@ -189,7 +191,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
     let fetch = FetchClient::new().map_err(unfetchable)?;
-    let idp = Provider::new(idp::OidcConfig::new(config.idp, format!("{issuer}/callback")), fetch, Arc::clone(&clock));
+    let idps = Providers::new(config.idps, issuer.as_str(), &fetch, &clock).map_err(StartError::Config)?;
     let mut proxies = Vec::new();
     for (resource, server) in catalog.iter().zip(&config.servers) {
         let verifier = Verifier::new(
@@ -230,7 +232,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         keyring,
         store,
         revoked,
-        idp,
+        idps,
         clock,
         answered: Cache::builder().max_capacity(ANSWERED_MAX).time_to_live(Duration::from_secs(600)).build(),
         proxies,

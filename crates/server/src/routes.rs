@@ -7,6 +7,7 @@ use deputy_protocol::params::PARAMS_MAX;
 use http::Method;
 
 use crate::authorize::stopped;
+use crate::idp::CALLBACK;
 
 /// Who may read an answer from a page of another origin (AS-16, A-220). Credentials never cross.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub enum Endpoint {
 pub struct Route {
     /// The method; `GET` answers `HEAD` too.
     pub method: Method,
-    /// The path. `ResourceMetadata` also answers below it.
+    /// The path. `ResourceMetadata` and `Callback` also answer below it.
     pub path: &'static str,
     /// What answers.
     pub endpoint: Endpoint,
@@ -86,7 +87,7 @@ pub const ROUTES: &[Route] = &[
     post("/register", Endpoint::Register, REGISTRATION_MAX, Cors::Anyone),
     get("/authorize", Endpoint::Authorize, Cors::Nobody),
     post("/consent", Endpoint::Consent, PARAMS_MAX, Cors::Nobody),
-    get("/callback", Endpoint::Callback, Cors::Nobody),
+    get(CALLBACK, Endpoint::Callback, Cors::Nobody),
     get(stopped::PATH, Endpoint::Stopped, Cors::Nobody),
     post("/finish", Endpoint::Finish, FINISH_MAX, Cors::Nobody),
     post("/token", Endpoint::Token, PARAMS_MAX, Cors::Anyone),
@@ -111,7 +112,8 @@ pub enum Found {
 pub fn find(method: &Method, path: &str) -> Found {
     let trimmed = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
     let below = |route: &&Route| {
-        route.endpoint == Endpoint::ResourceMetadata && path.strip_prefix(route.path).is_some_and(|rest| rest.starts_with('/'))
+        let has_more = matches!(route.endpoint, Endpoint::ResourceMetadata | Endpoint::Callback);
+        has_more && path.strip_prefix(route.path).is_some_and(|rest| rest.starts_with('/'))
     };
     let Some(route) = ROUTES.iter().find(|route| route.path == trimmed || below(route)) else { return Found::Nothing };
     let fits = route.method == *method || (route.method == Method::GET && *method == Method::HEAD);

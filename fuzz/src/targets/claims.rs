@@ -1,7 +1,9 @@
 //! The claims of an ID token whose signature was good, and of a userinfo answer.
 
 use deputy_protocol::Issuer;
-use deputy_protocol::claims::{ExpectedIdToken, IdTokenClaims, SignedClaims, Userinfo, VerifiedIdentity, check_id_token};
+use deputy_protocol::claims::{
+    Authority, ExpectedIdToken, IdTokenClaims, SignedClaims, Userinfo, VerifiedIdentity, check_id_token,
+};
 use deputy_protocol::secret::Nonce;
 use serde_json::Value;
 
@@ -13,8 +15,8 @@ pub fn run(data: &[u8]) {
     let nul = data.iter().position(|&b| b == 0);
     let (token, userinfo) = nul.map_or((data, &b""[..]), |at| (&data[..at], &data[at + 1..]));
     let Ok(claims) = serde_json::from_slice::<IdTokenClaims>(token) else { return };
-    let (issuer, nonce) = (Issuer::parse(ISSUER).unwrap(), Nonce::new(&[1; 32]));
-    let expected = ExpectedIdToken { issuer: &issuer, client_id: "deputy", nonce: &nonce, now: NOW };
+    let (authority, nonce) = (Authority::from(Issuer::parse(ISSUER).unwrap()), Nonce::new(&[1; 32]));
+    let expected = ExpectedIdToken { authority: &authority, client_id: "deputy", nonce: &nonce, now: NOW };
     let Ok(identity) = check_id_token(SignedClaims::assume_verified(claims), expected) else { return };
     let Some(said) = super::second_reading(token) else { return };
     assert_eq!((&said["iss"], &said["sub"]), (&ISSUER.into(), &identity.subject().sub().into()));

@@ -14,11 +14,12 @@ pub fn run(input: &[u8]) {
     let Ok(raw) = std::str::from_utf8(raw) else { return };
     let Ok(url) = DocumentUrl::parse(raw) else { return };
     one_reading(&url, raw);
-    let Ok(client) = read(&url, json, NOW) else { return };
+    let Ok(document) = read(&url, json, NOW) else { return };
+    let client = document.client;
     assert!(json.len() <= DOCUMENT_MAX);
     assert_eq!(client.id.as_str(), raw);
     assert_eq!(client.proof, Proof::Document { host: url.host().to_owned() });
-    assert_eq!(client.registration.auth_method, AuthMethod::None);
+    assert!(matches!(client.registration.auth_method, AuthMethod::None | AuthMethod::PrivateKeyJwt));
     let Some(said) = super::second_reading(json) else { return };
     assert_eq!(said["client_id"], raw);
     assert!(said["client_name"].is_string() && said.get("client_secret").is_none_or(serde_json::Value::is_null));

@@ -9,7 +9,7 @@ use deputy_protocol::transaction::{AwaitingIdp, NewGrant, Pending, SignedIn};
 use deputy_protocol::web::{Origins, OwnPage};
 use deputy_protocol::{GrantId, Reason};
 
-use super::things::{authorize, browser_key, form, identity, memory_key, request, state, time};
+use super::things::{authorize, browser_key, form, identity, idp, memory_key, request, state, time};
 use super::{Answer, Approved, By, Delivery, Entry, LastPage, Link, Opened, Place, Remembered, SignIn};
 use crate::people::Person;
 
@@ -38,7 +38,7 @@ impl SignIn {
             self.recalled(pending, remembered, approved.browser, Entry::Direct)?.map_err(|_| Reason::Internal)?
         } else {
             match decide(Ticket::new(pending, &key), self.own_page()?, Some(&key), &form(APPROVE)?, time(late))? {
-                Decision::Approved(approval) => approval,
+                Decision::Approved(approval) => *approval,
                 Decision::Denied(..) => return Err(Reason::Internal),
             }
         };
@@ -64,7 +64,7 @@ impl SignIn {
 
     fn signed_in(&self, awaiting: AwaitingIdp, approval: usize, who: VerifiedIdentity) -> Result<SignedIn, Reason> {
         let admitted = Rules::parse(&["*"]).map_err(|_| Reason::Internal)?.admit(who)?;
-        Ok(awaiting.answered(&state(approval), self.now())?.signed_in(admitted))
+        Ok(awaiting.answered(&state(approval), &idp()?, self.now())?.signed_in(admitted))
     }
 
     /// `GET /authorize`.
@@ -119,7 +119,7 @@ impl SignIn {
         else {
             return Err(Reason::Internal);
         };
-        let answered = approval.ask_idp(request(0)?).answered(&state(0), time(late))?;
+        let answered = approval.ask_idp(request(0)?).answered(&state(0), &idp()?, time(late))?;
         let admitted = Rules::parse(&["*"]).map_err(|_| Reason::Internal)?.admit(identity(account, 0, 0, time(late))?)?;
         let signed_in = answered.signed_in(admitted);
         let ours = self.origins()?.cookies_are_ours().ok_or(Reason::Internal)?;
@@ -171,7 +171,7 @@ impl SignIn {
             return Err(Reason::TransactionUsed);
         }
         // In time and of this state, before anything is spent.
-        drop(self.awaiting(cookie)?.answered(&state(approval), self.now())?);
+        drop(self.awaiting(cookie)?.answered(&state(approval), &idp()?, self.now())?);
         let who = self.exchange(cookie, answer)?;
         if let Some(answer) = self.answers.get_mut(answer) {
             answer.spent = true;

@@ -1,7 +1,7 @@
 //! What stands behind the numbers, made by production's own functions.
 
 use deputy_protocol::authorization::{Refused, begin};
-use deputy_protocol::claims::{ExpectedIdToken, IdTokenClaims, SignedClaims, VerifiedIdentity, check_id_token};
+use deputy_protocol::claims::{Authority, ExpectedIdToken, IdTokenClaims, SignedClaims, VerifiedIdentity, check_id_token};
 use deputy_protocol::client::document::{self, DocumentUrl};
 use deputy_protocol::client::{Client, Proof, RawMetadata};
 use deputy_protocol::params::Params;
@@ -10,7 +10,7 @@ use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{BrowserKey, IdpState, Nonce};
 use deputy_protocol::transaction::{IdpRequest, Pending};
-use deputy_protocol::{ClientId, Issuer, Reason, Timestamp};
+use deputy_protocol::{ClientId, IdpName, Issuer, Reason, Timestamp};
 use serde_json::json;
 
 use super::{Link, Opened, Place};
@@ -47,12 +47,17 @@ pub(super) fn state(approval: usize) -> IdpState {
     IdpState::new(&bytes(approval))
 }
 
+/// What the only provider is called.
+pub(super) fn idp() -> Result<IdpName, Reason> {
+    IdpName::parse("idp").ok_or(Reason::Internal)
+}
+
 pub(super) fn request(approval: usize) -> Result<IdpRequest, Reason> {
     Ok(IdpRequest {
         state: state(approval),
         nonce: Nonce::new(&bytes(approval)),
         verifier: Verifier::new(&bytes(approval)),
-        issuer: Issuer::parse(IDP)?,
+        idp: idp()?,
     })
 }
 
@@ -68,7 +73,8 @@ pub(super) fn identity(account: Person, made_for: usize, checked_for: usize, now
         "iat": now.seconds(), "exp": now.seconds() + 60,
     });
     let claims: IdTokenClaims = serde_json::from_value(claims).map_err(|_| Reason::Internal)?;
-    let expected = ExpectedIdToken { issuer: &asked.issuer, client_id: OUR_ID, nonce: &asked.nonce, now };
+    let authority = Authority::from(Issuer::parse(IDP)?);
+    let expected = ExpectedIdToken { authority: &authority, client_id: OUR_ID, nonce: &asked.nonce, now };
     check_id_token(SignedClaims::assume_verified(claims), expected)
 }
 

@@ -17,17 +17,12 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::duration::{DAY, bounded};
-use super::file::{Access, File, Given, Idp, SECRET_VARIABLE, STORE_VARIABLE, Server, Store, Tokens};
+use super::file::{Access, File, Given, STORE_VARIABLE, Server, Store, Tokens};
 use super::place::{Located, Place};
-use super::{Env, Problem, Settings, clients, secret, urls};
+use super::{Env, Problem, Settings, clients, idp, secret, urls};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
-const FROM_CONSOLE: &str = "Copy the client secret from the identity provider's console.";
 const DATA_DIR: &str = "deputy-data";
-/// Providers whose sign-in is open to the whole world.
-const PUBLIC_PROVIDERS: &[&str] =
-    &["accounts.google.com", "login.microsoftonline.com", "github.com", "token.actions.githubusercontent.com", "gitlab.com"];
-
 /// Checks a file and turns it into settings. Relative paths in the file start at `base`.
 pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings, Problem> {
     let (public_url, url) = urls::public_url(&needed(
@@ -38,8 +33,8 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let listen = listen(file.listen.as_ref(), &url)?;
     let mut notes = Vec::new();
     let consent = consent(file.consent.as_ref(), &public_url, &mut notes)?;
-    let idp = idp(file.idp, base, env, &mut notes)?;
-    let allow = allow(file.access, &idp.issuer, &mut notes)?;
+    let idps = idp::providers(file.idp.0, base, env, &mut notes)?;
+    let allow = allow(file.access, &idps, &mut notes)?;
     into_server_config(Parts {
         listen,
         data_dir: data_dir(file.data_dir.as_ref(), base),
@@ -54,7 +49,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         trusted_proxies: proxies(&file.trusted_proxies)?,
         allowed_origins: origins(&file.allowed_origins, &public_url)?,
         public_url,
-        idp,
+        idps: idps.configs,
         allow,
         consent,
         notes,
@@ -67,7 +62,7 @@ struct Parts {
     public_url: Issuer,
     data_dir: PathBuf,
     store: StoreConfig,
-    idp: IdpConfig,
+    idps: Vec<IdpConfig>,
     allow: Vec<Located<String>>,
     consent: Consent,
     servers: Vec<ServerConfig>,
@@ -89,7 +84,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         public_url,
         data_dir,
         store,
-        idp,
+        idps,
         allow,
         consent,
         servers,
@@ -107,7 +102,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         public_url,
         data_dir,
         store,
-        idp,
+        idps,
         access,
         consent,
         servers,
@@ -124,7 +119,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
 }
 
 /// A value that has no default.
-fn needed(value: Option<Located<String>>, line: &str, meaning: &str) -> Result<Located<String>, Problem> {
+pub(super) fn needed(value: Option<Located<String>>, line: &str, meaning: &str) -> Result<Located<String>, Problem> {
     match value {
         Some(found) if !found.value.trim().is_empty() => Ok(found),
         Some(empty) => Err(Problem::new(&empty.place, format!("{meaning} is empty. Write {line}."))),
@@ -201,79 +196,20 @@ fn consent(raw: Option<&Located<String>>, public_url: &Issuer, notes: &mut Vec<S
     }
 }
 
-fn idp(idp: Idp, base: &Path, env: Env<'_>, notes: &mut Vec<String>) -> Result<IdpConfig, Problem> {
-    if let Some(provider) = idp.provider.as_ref().filter(|p| p.value != "oidc") {
-        let text = "provider must be \"oidc\" in this version, with the provider's issuer: every OpenID provider works that way.";
-        return Err(Problem::new(&provider.place, text));
-    }
-    let issuer = needed(idp.issuer, "issuer = \"https://login.example.com\" under [idp]", "the identity provider's issuer")?;
-    let client_id = needed(
-        idp.client_id,
-        "client_id = \"…\" under [idp], from the provider's console",
-        "the client_id of deputy at the identity provider",
-    )?;
-    let client_secret =
-        client_secret(idp.given_secret.as_ref().map(|given| given.0.as_str()), idp.client_secret.as_ref(), base, env)?;
-    if client_secret.is_none() {
-        notes.push(
-            "[idp] has no client_secret: deputy signs in at the provider as a public client. Most providers want a secret."
-                .to_owned(),
-        );
-    }
-    let scopes = idp_scopes(idp.scopes.as_ref())?;
-    Ok(IdpConfig {
-        issuer: urls::idp_issuer(&issuer)?,
-        client_id: client_id.value,
-        client_secret,
-        // Who lists scopes has chosen; some providers refuse one that they do not know.
-        offline_access: idp.scopes.is_none(),
-        scopes,
-        userinfo: idp.userinfo.unwrap_or(false),
-    })
-}
-
-fn client_secret(
-    given: Option<&str>,
-    source: Option<&Located<secret::SecretSource>>,
-    base: &Path,
-    env: Env<'_>,
-) -> Result<Option<ClientSecret>, Problem> {
-    if let Some(text) = given {
-        return secret::given(text, &Place::Env(SECRET_VARIABLE), FROM_CONSOLE).map(Some);
-    }
-    source.map(|source| secret::fetch(source, base, env, FROM_CONSOLE)).transpose()
-}
-
-fn idp_scopes(raw: Option<&Located<Vec<String>>>) -> Result<Vec<String>, Problem> {
-    let Some(raw) = raw else { return Ok(["openid", "profile", "email"].map(str::to_owned).to_vec()) };
-    if let Some(bad) = raw.value.iter().find(|scope| Scope::parse(scope).is_err()) {
-        return Err(Problem::new(
-            &raw.place,
-            format!("{bad:?} is no scope. List them one by one: scopes = [\"openid\", \"email\"]."),
-        ));
-    }
-    if !raw.value.iter().any(|scope| scope == "openid") {
-        return Err(Problem::new(
-            &raw.place,
-            "scopes must contain \"openid\": without it the provider does not say who signed in.",
-        ));
-    }
-    Ok(raw.value.clone())
-}
-
 /// A public provider signs in anybody, so who may come in must be said.
-fn allow(access: Option<Access>, idp: &Issuer, notes: &mut Vec<String>) -> Result<Vec<Located<String>>, Problem> {
+fn allow(access: Option<Access>, idps: &idp::Providers, notes: &mut Vec<String>) -> Result<Vec<Located<String>>, Problem> {
     let rules = access.map(|access| access.allow).unwrap_or_default();
     if rules.is_empty() {
         let text = "nobody may come in: there is no access rule. Add: [access] allow = [\"domain:example.com\"] (or \"email:…\", \"group:…\", \
                     \"subject:…\"; \"*\" lets in whoever the provider signs in).";
         return Err(Problem::new(&Place::File, text));
     }
-    let host = Url::parse(idp.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
-    if rules.iter().any(|rule| rule.value == "*") && PUBLIC_PROVIDERS.contains(&host.as_str()) {
-        notes.push(format!(
-            "[access] lets in everyone who can sign in at {host}, which may be the whole world. Name a domain or a group instead."
-        ));
+    if rules.iter().any(|rule| rule.value == "*") {
+        for provider in &idps.open {
+            notes.push(format!(
+                "[access] lets in everyone who can sign in with {provider}, which may be the whole world. Name a domain or a group instead."
+            ));
+        }
     }
     Ok(rules)
 }

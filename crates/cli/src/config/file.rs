@@ -1,7 +1,11 @@
 //! The file as it is written, and the environment laid over it.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::place::{Located, Place, Source};
 use super::secret::SecretSource;
@@ -26,7 +30,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) allowed_origins: Vec<Located<String>>,
     #[serde(default)]
-    pub(super) idp: Idp,
+    pub(super) idp: Idps,
     pub(super) access: Option<Access>,
     #[serde(default)]
     pub(super) server: Vec<Server>,
@@ -48,19 +52,84 @@ pub(super) enum Store {
     Secret(SecretSource),
 }
 
-/// `[idp]`.
+/// `[idp]`, or several `[[idp]]`.
+#[derive(Debug)]
+pub(super) struct Idps(pub(super) Vec<Idp>);
+
+impl Default for Idps {
+    /// One of which nothing is known yet: the environment may say it all.
+    fn default() -> Self {
+        Self(vec![Idp::default()])
+    }
+}
+
+impl<'de> Deserialize<'de> for Idps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Idps;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table [idp], or several [[idp]]")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Idps, A::Error> {
+                Idp::deserialize(MapAccessDeserializer::new(map)).map(|idp| Idps(vec![idp]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Idps, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Idps)
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+/// One provider.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Idp {
     pub(super) provider: Option<Located<String>>,
+    pub(super) name: Option<Located<String>>,
+    pub(super) label: Option<Located<String>>,
     pub(super) issuer: Option<Located<String>>,
+    pub(super) tenant: Option<Located<String>>,
+    pub(super) tenants: Option<Located<Vec<String>>>,
+    pub(super) cloud: Option<Located<String>>,
+    pub(super) authority: Option<Located<String>>,
+    pub(super) url: Option<Located<String>>,
+    pub(super) domain: Option<Located<String>>,
+    pub(super) realm: Option<Located<String>>,
+    pub(super) region: Option<Located<String>>,
+    pub(super) pool: Option<Located<String>>,
+    pub(super) application: Option<Located<String>>,
     pub(super) client_id: Option<Located<String>>,
     pub(super) client_secret: Option<Located<SecretSource>>,
+    pub(super) private_key: Option<Located<SecretSource>>,
+    pub(super) key_id: Option<Located<String>>,
+    pub(super) certificate: Option<Located<InFile>>,
+    pub(super) assertion: Option<Located<InFile>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
     pub(super) userinfo: Option<bool>,
+    pub(super) parameters: Option<Located<BTreeMap<String, String>>>,
     /// The secret itself, from `DEPUTY_IDP_CLIENT_SECRET`: it has no key in the file.
     #[serde(skip)]
     pub(super) given_secret: Option<Given>,
+}
+
+impl Idp {
+    /// What fills a preset's blank.
+    pub(super) fn blank(&self, name: &str) -> Option<&Located<String>> {
+        match name {
+            "url" => self.url.as_ref(),
+            "domain" => self.domain.as_ref(),
+            "realm" => self.realm.as_ref(),
+            "region" => self.region.as_ref(),
+            "pool" => self.pool.as_ref(),
+            "application" => self.application.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// A secret that the environment gave.
@@ -123,15 +192,15 @@ pub(super) struct Client {
     pub(super) redirect_uris: Vec<Located<String>>,
     pub(super) secret: Option<Located<SecretSource>>,
     pub(super) secret_sha256: Option<Located<String>>,
-    pub(super) jwks: Option<Located<Keys>>,
+    pub(super) jwks: Option<Located<InFile>>,
     pub(super) jwks_uri: Option<Located<IgnoredAny>>,
     pub(super) auth_method: Option<Located<String>>,
 }
 
-/// `jwks`: where the public keys of a client lie.
+/// Where something lies that is no secret, or that somebody else renews.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Keys {
+pub(super) struct InFile {
     pub(super) file: String,
 }
 
@@ -192,9 +261,12 @@ impl File {
         overlay(&mut self.listen, "DEPUTY_LISTEN");
         overlay(&mut self.data_dir, "DEPUTY_DATA_DIR");
         self.given_store = env(STORE_VARIABLE).map(Given);
-        overlay(&mut self.idp.issuer, "DEPUTY_IDP_ISSUER");
-        overlay(&mut self.idp.client_id, "DEPUTY_IDP_CLIENT_ID");
-        self.idp.given_secret = env(SECRET_VARIABLE).map(Given);
+        // Of several, nobody could say which is meant.
+        if let [idp] = self.idp.0.as_mut_slice() {
+            overlay(&mut idp.issuer, "DEPUTY_IDP_ISSUER");
+            overlay(&mut idp.client_id, "DEPUTY_IDP_CLIENT_ID");
+            idp.given_secret = env(SECRET_VARIABLE).map(Given);
+        }
         self
     }
 }

@@ -109,18 +109,28 @@ impl<'de> Visitor<'de> for SourceVisitor {
 
 /// Fetches a secret from where it lies and judges it; `advice` says how to get a good one.
 pub(super) fn fetch(source: &Located<SecretSource>, base: &Path, env: Env<'_>, advice: &str) -> Result<ClientSecret, Problem> {
+    let (text, name) = read(source, base, env)?;
+    judge(text.trim_end_matches(['\r', '\n']), &name, &source.place, advice)
+}
+
+/// Fetches a secret of several lines, such as a private key in PEM. What is in it, its reader judges.
+pub(super) fn fetch_lines(source: &Located<SecretSource>, base: &Path, env: Env<'_>) -> Result<ClientSecret, Problem> {
+    read(source, base, env).map(|(text, _)| ClientSecret::from_text(text))
+}
+
+/// What lies there, and what to call it.
+fn read(source: &Located<SecretSource>, base: &Path, env: Env<'_>) -> Result<(String, String), Problem> {
     let place = &source.place;
-    let (text, name) = match &source.value {
+    match &source.value {
         SecretSource::Env(name) => {
             let text = env(name).ok_or_else(|| Problem::new(place, format!("the environment variable {name} is not set.")))?;
-            (text, format!("the secret in the environment variable {name}"))
+            Ok((text, format!("the secret in the environment variable {name}")))
         }
         SecretSource::File(path) => {
             let path = base.join(path);
-            (read_file(&path, place)?, format!("the secret in {}", path.display()))
+            Ok((read_file(&path, place)?, format!("the secret in {}", path.display())))
         }
-    };
-    judge(text.trim_end_matches(['\r', '\n']), &name, place, advice)
+    }
 }
 
 /// A secret that was given directly: by an overlaying environment variable.

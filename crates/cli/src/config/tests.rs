@@ -1,11 +1,13 @@
 //! What a configuration may say, and what people read when it is wrong.
 
 mod clients;
+mod idp;
 
 use std::path::Path;
 use std::time::Duration;
 
-use deputy_server::{Consent, StoreConfig};
+use deputy_server::config::{Credential, IdpKind};
+use deputy_server::{Consent, IdpConfig, StoreConfig};
 
 use super::{Settings, Source, parse};
 
@@ -36,6 +38,11 @@ fn load_with(text: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
     parse(Source::new("deputy.toml", text), Path::new("/etc/deputy"), &lookup).map_err(|error| error.to_string())
 }
 
+fn secret_of(idp: &IdpConfig) -> String {
+    let Credential::Secret(secret) = &idp.credential else { panic!("{:?}", idp.credential) };
+    secret.expose().to_owned()
+}
+
 fn load(text: &str) -> Result<Settings, String> {
     load_with(text, &[])
 }
@@ -53,8 +60,8 @@ fn the_smallest_useful_file_is_enough() {
     let config = &settings.server;
     assert_eq!(config.public_url.as_str(), "https://mcp.example.com");
     assert_eq!(config.data_dir, Path::new("/etc/deputy/deputy-data"));
-    assert_eq!(config.idp.scopes, ["openid", "profile", "email"]);
-    assert_eq!(config.idp.client_secret.as_ref().unwrap().expose(), SECRET);
+    assert_eq!(config.idps[0].scopes, ["openid", "profile", "email"]);
+    assert_eq!(secret_of(&config.idps[0]), SECRET);
     assert_eq!(config.servers[0].scopes.to_string(), "mcp");
     assert_eq!(config.servers[0].name, "Company Wiki");
     assert_eq!(config.tokens.access_token, Duration::from_secs(300));
@@ -85,8 +92,8 @@ fn every_key_is_read() {
     assert_eq!(settings.listen.to_string(), "[::1]:9999");
     assert_eq!(config.data_dir, Path::new("/var/lib/deputy"));
     assert_eq!(config.consent, Consent::Remember);
-    assert!(config.idp.userinfo);
-    assert_eq!(config.idp.scopes, ["openid", "groups"]);
+    assert!(config.idps[0].userinfo);
+    assert_eq!(config.idps[0].scopes, ["openid", "groups"]);
     assert_eq!(config.servers[0].scopes.to_string(), "read write");
     assert_eq!(config.tokens.code, Duration::from_secs(30));
     assert_eq!(config.tokens.refresh_grace, Duration::from_secs(10));
@@ -112,9 +119,9 @@ fn the_environment_replaces_the_file() {
     assert_eq!(config.public_url.as_str(), "http://localhost:8000");
     assert_eq!(settings.listen.port(), 0);
     assert_eq!(config.data_dir, Path::new("elsewhere"));
-    assert_eq!(config.idp.issuer.as_str(), "http://127.0.0.1:9001");
-    assert_eq!(config.idp.client_id, "other");
-    assert_eq!(config.idp.client_secret.as_ref().unwrap().expose(), "another-good-secret");
+    assert!(matches!(&config.idps[0].kind, IdpKind::OpenId { issuer } if issuer.as_str() == "http://127.0.0.1:9001"));
+    assert_eq!(config.idps[0].client_id, "other");
+    assert_eq!(secret_of(&config.idps[0]), "another-good-secret");
     let error = load_with(GOOD, &[("DEPUTY_PUBLIC_URL", "http://mcp.example.com")]).unwrap_err();
     assert!(error.starts_with("environment variable DEPUTY_PUBLIC_URL: public_url is plain http to mcp.example.com."), "{error}");
 }
@@ -159,7 +166,7 @@ fn what_is_refused_is_refused_with_words() {
         // Decisions that are not configurable
         ("\n[idp]", "consent = \"sometimes\"\n[idp]", "2:11: consent must be \"always\" or \"remember\"."),
         ("\n[idp]", "consent = \"never\"\n[idp]", "2:11: consent cannot be switched off"),
-        ("[idp]", "[idp]\nprovider = \"entra\"", "4:12: provider must be \"oidc\""),
+        ("[idp]", "[idp]\nprovider = \"entra\"", "5:10: issuer is not needed with provider = \"entra\""),
         // Who may come in
         ("allow = [\"domain:example.com\"]", "", " nobody may come in"),
         ("[access]\nallow = [\"domain:example.com\"]", "", " nobody may come in"),
@@ -299,7 +306,7 @@ fn a_228_a_secret_file_is_private() {
     let error = load(&file).unwrap_err();
     assert!(error.contains(&format!("Run: chmod o= '{}'", path.display())), "{error}");
     mode(0o640);
-    assert_eq!(load(&file).unwrap().server.idp.client_secret.unwrap().expose(), SECRET);
+    assert_eq!(secret_of(&load(&file).unwrap().server.idps[0]), SECRET);
     mode(0o600);
     assert!(load(&file).is_ok());
     assert!(load(&file.replace("\"secret\"", "\"missing\"")).unwrap_err().contains("cannot be read"));

@@ -53,6 +53,14 @@ pub(super) fn public_url(raw: &Located<String>) -> Result<(Issuer, Url), Problem
     Ok((Issuer::parse(&raw.value).map_err(|_| not_canonical())?, url))
 }
 
+/// The origin of somebody else: no path and no trailing slash.
+pub(super) fn origin(key: &str, raw: &Located<String>) -> Result<(Issuer, Url), Problem> {
+    let url = web_url(key, raw)?;
+    let origin = url.origin().ascii_serialization();
+    let wrong = || Problem::new(&raw.place, format!("{key} must be written \"{origin}\", without a path."));
+    if raw.value != origin { Err(wrong()) } else { Issuer::parse(&raw.value).map(|issuer| (issuer, url)).map_err(|_| wrong()) }
+}
+
 /// The identity provider's issuer, kept to the letter.
 pub(super) fn idp_issuer(raw: &Located<String>) -> Result<Issuer, Problem> {
     web_url("issuer", raw)?;

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
+use deputy_protocol::{IdpName, Issuer};
+use deputy_server::config::Credential;
 use deputy_server::{Config, Gateway, IdpConfig, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -116,14 +117,12 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         store: deputy_server::StoreConfig::Sqlite,
         public_url: Issuer::parse(origin)?,
         data_dir: data.path().join("data"),
-        idp: IdpConfig {
-            issuer: Issuer::parse(provider.issuer())?,
-            client_id: idp::CLIENT_ID.to_owned(),
-            client_secret: Some(provider.secret()),
-            scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
-            offline_access: true,
-            userinfo: false,
-        },
+        idps: vec![IdpConfig::openid(
+            IdpName::parse("demo").context("a name")?,
+            Issuer::parse(provider.issuer())?,
+            idp::CLIENT_ID.to_owned(),
+            Credential::Secret(provider.secret()),
+        )],
         access: Rules::parse(&["*"])?,
         consent: deputy_server::Consent::Always,
         client_ids_after_rotation: deputy_server::config::CLIENT_IDS_AFTER_ROTATION,

@@ -15,8 +15,8 @@ fn signed(edit: impl Fn(&mut Value), nonce: &Nonce) -> Result<SignedClaims<IdTok
 pub(crate) fn identity(edit: impl Fn(&mut Value)) -> Result<VerifiedIdentity, Reason> {
     let nonce = Nonce::new(&[1; 32]);
     let claims = signed(edit, &nonce)?;
-    let issuer = Issuer::parse("https://idp.test").unwrap();
-    let expected = ExpectedIdToken { issuer: &issuer, client_id: "deputy", nonce: &nonce, now: NOW };
+    let authority = Authority::from(Issuer::parse("https://idp.test").unwrap());
+    let expected = ExpectedIdToken { authority: &authority, client_id: "deputy", nonce: &nonce, now: NOW };
     check_id_token(claims, expected)
 }
 
@@ -95,8 +95,9 @@ fn a_141_only_true_is_verified() {
 
 fn renewed(edit: impl Fn(&mut Value)) -> Result<VerifiedIdentity, Reason> {
     let claims = signed(edit, &Nonce::new(&[1; 32]))?;
-    let issuer = Issuer::parse("https://idp.test").unwrap();
-    check_renewed_id_token(claims, ExpectedRenewal { issuer: &issuer, client_id: "deputy", sub: "alice", now: NOW })
+    let subject = identity(|_| ())?.subject().clone();
+    let authority = Authority::from(subject.idp().clone());
+    check_renewed_id_token(claims, ExpectedRenewal { authority: &authority, client_id: "deputy", subject: &subject, now: NOW })
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn a_119_oidc_core_12_2_a_renewed_token_needs_no_nonce_and_everything_else() {
         ("iat", json!(1_800_000_061), Reason::IdTokenExpired),
         ("sub", json!("mallory"), Reason::IdpOtherSubject),
         ("sub", json!("Alice"), Reason::IdpOtherSubject),
-        ("sub", json!(""), Reason::IdpOtherSubject),
+        ("sub", json!(""), Reason::IdTokenSubject),
         ("sub", json!(7), Reason::IdTokenInvalid),
     ] {
         assert_eq!(renewed(|claims| claims[claim] = value.clone()).err(), Some(reason), "{claim} {value}");
@@ -127,10 +128,10 @@ fn a_119_oidc_core_12_2_a_renewed_token_needs_no_nonce_and_everything_else() {
 
 #[test]
 fn a_renewed_userinfo_is_about_the_same_person() {
-    let issuer = Issuer::parse("https://idp.test").unwrap();
+    let alice = identity(|_| ()).unwrap().subject().clone();
     let said = |sub: &str| {
         let userinfo = json!({"sub": sub, "email": "a@b.test", "email_verified": true, "groups": ["MCP Users"]});
-        check_renewed_userinfo(serde_json::from_value(userinfo).unwrap(), &issuer, "alice")
+        check_renewed_userinfo(serde_json::from_value(userinfo).unwrap(), &alice)
     };
     let today = said("alice").unwrap();
     assert_eq!((today.subject().sub(), today.verified_email()), ("alice", Some("a@b.test")));

@@ -2,6 +2,7 @@
 
 use crate::access::{Known, Rules};
 use crate::access_token::AccessTokenClaims;
+use crate::claims::Subject;
 use crate::client::DisplayName;
 use crate::error::Reason;
 use crate::family::{Lifetimes, Word};
@@ -63,6 +64,12 @@ impl Grant {
             granted_at: new.granted_at,
             ends_at: lifetimes.grant_ends(new.granted_at, new.refresh),
         }
+    }
+
+    /// Who signed in, as the provider names them.
+    #[must_use]
+    pub fn account(&self) -> Subject {
+        Subject::known(self.idp.clone(), self.idp_subject.clone())
     }
 
     /// Whether it is this client's to refresh.

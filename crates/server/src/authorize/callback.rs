@@ -15,7 +15,7 @@ use super::{finish, memory, stopped};
 use crate::dispatch::Incoming;
 use crate::error::Failure;
 use crate::gateway::Shared;
-use crate::idp::{IdpTokens, SignIn, refusal_of};
+use crate::idp::{IdpTokens, Provider, SignIn, refusal_of};
 use crate::seal::Purpose;
 use crate::store::{Completed, Step};
 
@@ -55,9 +55,10 @@ fn state_of(request: &Incoming) -> Result<(Params, IdpState), Reason> {
 
 async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &IdpState) -> Result<Response, Refusal> {
     // This browser approved exactly this transaction: on success and on error alike (decision 2).
-    let answer = awaited(gateway, request, state)?.answered(state, gateway.clock.now())?;
+    let idp = gateway.idps.at(&request.path).ok_or(Reason::NotFound)?;
+    let answer = awaited(gateway, request, state)?.answered(state, idp.name(), gateway.clock.now())?;
     // Whoever answers must be the one we asked; otherwise nothing of the answer counts, not even its error (OC-05).
-    gateway.idp.check_issuer(params.get("iss")).await?;
+    idp.check_issuer(params.get("iss")).await?;
     let ended = gateway.store.is_complete(answer.id()).await.map_err(Failure::from)?;
     if !passes(Guard::StateSingleUse, !ended) {
         return Err(Reason::TransactionUsed.into());
@@ -66,7 +67,7 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
         return Err(Refusal::client(answer.redirect(), refusal_of(error)));
     }
     let code = params.get("code").ok_or(Reason::IdpAnswerMalformed)?;
-    let signed_in = redeem_once(gateway, &answer, code).await?;
+    let signed_in = redeem_once(gateway, idp, &answer, code).await?;
     let redirect = answer.redirect().clone();
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
     let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;
@@ -101,13 +102,13 @@ impl SealedTokens {
 }
 
 /// Sends the provider's code to its token endpoint, once per transaction (A-036, OC-15).
-async fn redeem_once(gateway: &Shared, answer: &IdpAnswer, code: &str) -> Result<SignIn, Refusal> {
+async fn redeem_once(gateway: &Shared, idp: &Provider, answer: &IdpAnswer, code: &str) -> Result<SignIn, Refusal> {
     let first = gateway.answered.entry(answer.id().clone()).or_insert(()).is_fresh();
     if !passes(Guard::StateSingleUse, first) {
         return Err(Reason::TransactionUsed.into());
     }
     let asked = answer.request();
-    let redeemed = gateway.idp.redeem(code, &asked.verifier, &asked.nonce, gateway.clock.now()).await;
+    let redeemed = idp.redeem(code, &asked.verifier, &asked.nonce, gateway.clock.now()).await;
     redeemed.map_err(|failed| {
         if failed.outage {
             gateway.answered.invalidate(answer.id());

@@ -14,6 +14,7 @@ use http::header::{HeaderName, ORIGIN};
 use super::refusal::{Refusal, see_other};
 use crate::dispatch::Incoming;
 use crate::gateway::Shared;
+use crate::idp::Provider;
 use crate::pages;
 use crate::seal::Purpose;
 
@@ -39,8 +40,7 @@ pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending, proof
         server_name: &resource.name,
         resource: &resource.uri,
         scopes: pending.scopes(),
-        idp_host: gateway.idp.display_host(),
-        idp_scopes: &gateway.idp.scopes(),
+        idps: &gateway.idps.iter().map(pages::IdpChoice::of).collect::<Vec<_>>(),
         remember: gateway.remembers && pending.may_be_remembered(),
         ticket: &sealed,
         action: "/consent",
@@ -55,7 +55,11 @@ pub(crate) async fn post(gateway: &Shared, request: &Incoming) -> Response {
     let judged = judge(gateway, request);
     match judged {
         Ok(Decision::Approved(approval)) => {
-            let asked = ask_idp(gateway, request, approval, "consent_approved").await;
+            let chosen = approval.chosen().map_or_else(|| gateway.idps.only(), |name| gateway.idps.named(name.as_str()));
+            let asked = match chosen {
+                Some(idp) => ask_idp(gateway, request, *approval, idp, "consent_approved").await,
+                None => Err(Reason::DecisionMissing.into()),
+            };
             asked.unwrap_or_else(|refusal| refusal.into_response(gateway, request, "consent"))
         }
         Ok(Decision::Denied(redirect, id)) => {
@@ -84,17 +88,18 @@ pub(super) async fn ask_idp(
     gateway: &Shared,
     request: &Incoming,
     approval: Approval,
+    idp: &Provider,
     event: &'static str,
 ) -> Result<Response, Refusal> {
     let asked = IdpRequest {
         state: IdpState::new(&gateway.random()?),
         nonce: Nonce::new(&gateway.random()?),
         verifier: Verifier::new(&gateway.random()?),
-        issuer: gateway.idp.issuer().clone(),
+        idp: idp.name().clone(),
     };
     let awaiting = approval.ask_idp(asked);
     // The provider may be away. Then the page says so, the decision stands, and the person can press the button again.
-    let location = gateway.idp.authorization_url(awaiting.request()).await?;
+    let location = idp.authorization_url(awaiting.request()).await?;
     let sealed = gateway.seal.seal(Purpose::StateCookie, &awaiting)?;
     tracing::info!(target: "deputy::event", event, transaction = %awaiting.id());
     let mut response = see_other(&location);
@@ -110,7 +115,8 @@ pub(super) async fn ask_idp(
 #[cfg(feature = "test-hooks")]
 fn without_asking(gateway: &Shared, request: &Incoming, pending: Pending) -> Result<Response, Refusal> {
     use futures_util::FutureExt as _;
-    let asked = ask_idp(gateway, request, Approval::without_asking(pending), "consent_skipped").now_or_never();
+    let idp = gateway.idps.only().ok_or(Reason::IdpUnavailable)?;
+    let asked = ask_idp(gateway, request, Approval::without_asking(pending), idp, "consent_skipped").now_or_never();
     asked.unwrap_or_else(|| Err(Reason::IdpUnavailable.into()))
 }
 

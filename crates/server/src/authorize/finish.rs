@@ -31,10 +31,11 @@ pub(super) fn show(gateway: &Shared, signed_in: SignedIn, tokens: SealedTokens) 
     let ticket = LastTicket { signed_in, tokens };
     let sealed = gateway.seal.seal(Purpose::LastPage, &ticket)?;
     let (pending, identity) = (ticket.signed_in.pending(), ticket.signed_in.identity());
+    let idp = gateway.idps.of(identity.subject().idp()).ok_or(Reason::IdpGone)?;
     tracing::info!(target: "deputy::event", event = "last_page_shown", transaction = %pending.id());
     let page = pages::finish(&pages::FinishView {
         account: identity.verified_email().or(identity.name()).unwrap_or_else(|| identity.subject().sub()),
-        idp_host: gateway.idp.display_host(),
+        idp_host: idp.display_host(),
         client_name: pending.client_name(),
         redirect: pending.redirect().uri(),
         server_name: &resource.name,

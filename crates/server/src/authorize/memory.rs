@@ -27,6 +27,9 @@ pub(super) async fn look(gateway: &Shared, request: &Incoming, params: &Params, 
         Vec::new()
     });
     let visit = Visit { entry: Some(entry), own: own.as_ref(), key: Some(&key) };
+    // Of an account whose provider is none of ours any more, nothing is remembered.
+    let ours = |memory: &Memory| gateway.idps.of(memory.subject().idp()).is_some();
+    let memories: Vec<Memory> = memories.into_iter().filter(ours).collect();
     recall(pending, visit, &memories, gateway.clock.now())
 }
 

@@ -39,6 +39,9 @@ async fn authorize(gateway: &Shared, request: &Incoming) -> Result<Response, Ref
     // Always our own page before the identity provider (CON-02), unless this very request was decided on it before (CON-32).
     match memory::look(gateway, request, &params, pending).await {
         Asked::Person(pending) => consent::show(gateway, request, pending, &client.proof),
-        Asked::Memory(approval) => consent::ask_idp(gateway, request, approval, "consent_remembered").await,
+        Asked::Memory(approval) => {
+            let idp = approval.account().and_then(|account| gateway.idps.of(account.idp())).ok_or(Reason::IdpGone)?;
+            consent::ask_idp(gateway, request, approval, idp, "consent_remembered").await
+        }
     }
 }

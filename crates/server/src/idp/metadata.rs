@@ -4,7 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use deputy_fetch::{Client as FetchClient, Endpoint};
-use deputy_protocol::{Issuer, Reason, Timestamp};
+#[cfg(feature = "test-hooks")]
+use deputy_protocol::Issuer;
+use deputy_protocol::{Reason, Timestamp};
 use http::StatusCode;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::IdpFailure;
 use crate::clock::Clock;
+use crate::config::IdpKind;
 
 /// How long metadata and keys are used before they are renewed.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -173,7 +176,10 @@ impl<T> Shelf<T> {
 /// The provider's published documents.
 #[derive(Debug)]
 pub(super) struct Directory {
-    issuer: Issuer,
+    /// Where the metadata lies, without the well-known path.
+    base: String,
+    /// The issuer that it must name.
+    issuer: String,
     fetch: FetchClient,
     clock: Arc<dyn Clock>,
     metadata: Shelf<Metadata>,
@@ -181,8 +187,12 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(issuer: Issuer, fetch: FetchClient, clock: Arc<dyn Clock>) -> Self {
-        Self { issuer, fetch, clock, metadata: Shelf::new(), keys: Shelf::new() }
+    pub(super) fn new(kind: &IdpKind, fetch: FetchClient, clock: Arc<dyn Clock>) -> Self {
+        let (base, issuer) = match kind {
+            IdpKind::OpenId { issuer } => (issuer.to_string(), issuer.to_string()),
+            IdpKind::Entra(entra) => (format!("{}/{}/v2.0", entra.origin, entra.path()), entra.metadata_issuer()),
+        };
+        Self { base, issuer, fetch, clock, metadata: Shelf::new(), keys: Shelf::new() }
     }
 
     /// The metadata: fresh if it can be had, else the last good.
@@ -214,7 +224,7 @@ impl Directory {
     }
 
     fn document(&self) -> Result<Endpoint, IdpFailure> {
-        endpoint("issuer", &format!("{}/.well-known/openid-configuration", self.issuer.as_str().trim_end_matches('/')))
+        endpoint("issuer", &format!("{}/.well-known/openid-configuration", self.base.trim_end_matches('/')))
     }
 
     async fn fetch_metadata(&self) -> Result<Metadata, IdpFailure> {
@@ -239,12 +249,12 @@ impl Directory {
 }
 
 /// Checks the metadata of the provider that was asked.
-fn checked(raw: RawMetadata, issuer: &Issuer) -> Result<Metadata, IdpFailure> {
-    if raw.issuer != issuer.as_str() {
+fn checked(raw: RawMetadata, issuer: &str) -> Result<Metadata, IdpFailure> {
+    if raw.issuer != issuer {
         let detail = format!(
             "its metadata names the issuer {:?}, the configuration {:?}; they must be equal to the letter",
             excerpt(&raw.issuer),
-            issuer.as_str()
+            issuer
         );
         return Err(IdpFailure::refused(Reason::IdpIssuerMismatch, detail));
     }
@@ -269,7 +279,7 @@ fn readable(raw: RawKeys) -> JwkSet {
 /// The endpoints of a discovery document, for the fuzzer: authorization, token, keys, and userinfo if there is one.
 #[cfg(feature = "test-hooks")]
 pub(crate) fn probe(json: &[u8], issuer: &Issuer) -> Option<Vec<Endpoint>> {
-    let metadata = checked(deputy_fetch::object(json).ok()?, issuer).ok()?;
+    let metadata = checked(deputy_fetch::object(json).ok()?, issuer.as_str()).ok()?;
     let Metadata { authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint, .. } = metadata;
     Some([authorization_endpoint, token_endpoint, jwks_uri].into_iter().chain(userinfo_endpoint).collect())
 }

@@ -7,7 +7,9 @@
 //! - What the provider says in words goes to the log at most (OC-18).
 
 mod breaker;
+mod credential;
 pub(crate) mod metadata;
+mod providers;
 mod renew;
 mod tokens;
 
@@ -15,23 +17,26 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use deputy_fetch::{Answer, Client as FetchClient, Credentials, Endpoint, FetchError};
 use deputy_guard::jws;
-use deputy_protocol::claims::{ExpectedIdToken, IdTokenClaims, SignedClaims, Userinfo, VerifiedIdentity, check_id_token};
+use deputy_protocol::claims::{
+    Authority, ExpectedIdToken, IdTokenClaims, SignedClaims, Userinfo, VerifiedIdentity, check_id_token,
+};
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::secret::{ClientSecret, Nonce};
 use deputy_protocol::transaction::IdpRequest;
-use deputy_protocol::{Issuer, Reason, Timestamp};
+use deputy_protocol::{IdpName, Issuer, Reason, Timestamp};
 use jsonwebtoken::Algorithm;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock::Clock;
-use crate::config::IdpConfig;
+use crate::config::{IdpConfig, IdpKind};
 use crate::error::Failure;
 use breaker::Breaker;
+use credential::Speaker;
 use metadata::{Directory, Metadata, OFFLINE_ACCESS};
+pub(crate) use providers::CALLBACK;
+pub use providers::{Providers, redirect_uri};
 pub use renew::Renewal;
 pub use tokens::IdpTokens;
 use tokens::TokenAnswer;
@@ -48,21 +53,6 @@ const ALGORITHMS: &[Algorithm] = &[
     Algorithm::ES384,
     Algorithm::EdDSA,
 ];
-
-/// Our registration at a provider.
-#[derive(Debug)]
-pub struct OidcConfig {
-    idp: IdpConfig,
-    redirect_uri: String,
-}
-
-impl OidcConfig {
-    /// The registration, with the redirect URI that it names.
-    #[must_use]
-    pub fn new(idp: IdpConfig, redirect_uri: String) -> Self {
-        Self { idp, redirect_uri }
-    }
-}
 
 /// A completed login.
 #[derive(Debug)]
@@ -89,6 +79,11 @@ impl IdpFailure {
         Self { reason, detail: detail.into(), outage: false }
     }
 
+    /// The configuration does not name it any more.
+    pub(crate) fn gone() -> Self {
+        Self::refused(Reason::IdpGone, "no [[idp]] of today vouches for this person")
+    }
+
     fn outage(detail: impl Into<String>) -> Self {
         Self { reason: Reason::IdpUnavailable, detail: detail.into(), outage: true }
     }
@@ -112,9 +107,12 @@ pub fn refusal_of(error: &str) -> Reason {
     }
 }
 
-/// The identity provider.
+/// An identity provider.
 pub struct Provider {
-    config: OidcConfig,
+    config: IdpConfig,
+    /// What we registered there: where it sends people back.
+    redirect_uri: String,
+    authority: Authority,
     fetch: FetchClient,
     directory: Directory,
     breaker: Breaker,
@@ -137,25 +135,50 @@ async fn turn(of: &Semaphore) -> Result<SemaphorePermit<'_>, IdpFailure> {
 
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provider").field("issuer", &self.config.idp.issuer).finish_non_exhaustive()
+        f.debug_struct("Provider").field("name", &self.config.name).finish_non_exhaustive()
     }
 }
 
 impl Provider {
-    /// A provider that nobody has asked yet.
+    /// A provider that nobody has asked yet, which sends people back to `redirect_uri`.
     #[must_use]
-    pub fn new(config: OidcConfig, fetch: FetchClient, clock: Arc<dyn Clock>) -> Self {
-        let directory = Directory::new(config.idp.issuer.clone(), fetch.clone(), clock);
-        let host = Endpoint::parse(config.idp.issuer.as_str()).ok().and_then(|issuer| issuer.url().host_str().map(str::to_owned));
-        let display_host = host.unwrap_or_else(|| config.idp.issuer.to_string());
-        let (exchanging, renewing) = (Semaphore::new(UNDER_WAY), Semaphore::new(UNDER_WAY));
-        Self { config, fetch, directory, breaker: Breaker::default(), exchanging, renewing, display_host }
+    pub fn new(config: IdpConfig, redirect_uri: String, fetch: FetchClient, clock: Arc<dyn Clock>) -> Self {
+        let directory = Directory::new(&config.kind, fetch.clone(), clock);
+        let origin = match &config.kind {
+            IdpKind::OpenId { issuer } => issuer,
+            IdpKind::Entra(entra) => &entra.origin,
+        };
+        let host = Endpoint::parse(origin.as_str()).ok().and_then(|origin| origin.url().host_str().map(str::to_owned));
+        let display_host = host.unwrap_or_else(|| origin.to_string());
+        Self {
+            authority: config.kind.authority(),
+            config,
+            redirect_uri,
+            fetch,
+            directory,
+            breaker: Breaker::default(),
+            exchanging: Semaphore::new(UNDER_WAY),
+            renewing: Semaphore::new(UNDER_WAY),
+            display_host,
+        }
     }
 
-    /// Its issuer.
+    /// What the configuration calls it.
     #[must_use]
-    pub fn issuer(&self) -> &Issuer {
-        &self.config.idp.issuer
+    pub fn name(&self) -> &IdpName {
+        &self.config.name
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.config.label.as_deref().unwrap_or(&self.display_host)
+    }
+
+    /// Whether it is the one that vouches for people of this issuer.
+    #[must_use]
+    pub fn vouches_for(&self, issuer: &Issuer) -> bool {
+        self.authority.vouches_for(issuer)
     }
 
     /// Its host, for people.
@@ -170,7 +193,7 @@ impl Provider {
     /// What is wrong, when it answers and is not the provider that the configuration names (OC-06, A-125).
     pub async fn discover(&self) -> Result<(), String> {
         match self.directory.metadata().await {
-            Ok(metadata) if self.config.idp.userinfo && metadata.userinfo_endpoint.is_none() => {
+            Ok(metadata) if self.config.userinfo && metadata.userinfo_endpoint.is_none() => {
                 Err("userinfo = true, but its metadata names no userinfo_endpoint".to_owned())
             }
             Ok(_) => Ok(()),
@@ -185,12 +208,12 @@ impl Provider {
     /// The scopes that it is asked for, as far as is known.
     #[must_use]
     pub fn scopes(&self) -> Vec<String> {
-        self.directory.last_metadata().map_or_else(|| self.config.idp.scopes.clone(), |metadata| self.scopes_at(&metadata))
+        self.directory.last_metadata().map_or_else(|| self.config.scopes.clone(), |metadata| self.scopes_at(&metadata))
     }
 
     fn scopes_at(&self, metadata: &Metadata) -> Vec<String> {
-        let mut scopes = self.config.idp.scopes.clone();
-        if self.config.idp.offline_access && metadata.offline_access && !scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
+        let mut scopes = self.config.scopes.clone();
+        if self.config.offline_access && metadata.offline_access && !scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
             scopes.push(OFFLINE_ACCESS.to_owned());
         }
         scopes
@@ -205,13 +228,14 @@ impl Provider {
         let mut url = metadata.authorization_endpoint.url().clone();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
-            .append_pair("client_id", &self.config.idp.client_id)
-            .append_pair("redirect_uri", &self.config.redirect_uri)
+            .append_pair("client_id", &self.config.client_id)
+            .append_pair("redirect_uri", &self.redirect_uri)
             .append_pair("scope", &self.scopes_at(&metadata).join(" "))
             .append_pair("state", request.state.expose())
             .append_pair("nonce", request.nonce.expose())
             .append_pair("code_challenge", request.verifier.challenge().as_str())
-            .append_pair("code_challenge_method", "S256");
+            .append_pair("code_challenge_method", "S256")
+            .extend_pairs(&self.config.parameters);
         Ok(url.into())
     }
 
@@ -220,9 +244,10 @@ impl Provider {
     /// # Errors
     /// [`Reason::IdpIssuerMismatch`]; [`Reason::IdpUnavailable`] when it is not there and we cannot find out whether it should be.
     pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), IdpFailure> {
-        let fits = match iss {
-            Some(iss) => iss == self.issuer().as_str(),
-            None => !self.directory.metadata().await?.iss_in_answers,
+        let fits = match (iss, &self.authority) {
+            (Some(iss), Authority::Issuer(issuer)) => iss == issuer.as_str(),
+            (Some(iss), Authority::Tenants(_)) => Issuer::parse(iss).is_ok_and(|issuer| self.vouches_for(&issuer)),
+            (None, _) => !self.directory.metadata().await?.iss_in_answers,
         };
         if fits {
             Ok(())
@@ -241,38 +266,41 @@ impl Provider {
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code),
-            ("redirect_uri", &self.config.redirect_uri),
+            ("redirect_uri", &self.redirect_uri),
             ("code_verifier", verifier.expose()),
         ];
-        let answer = self.token_request(&metadata, &form).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
+        let (credentials, form) = self.token_form(&metadata, &form, now).await?;
+        let answer =
+            self.token_request(&metadata, credentials, form).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
         let answer = TokenAnswer::read(&answer)?;
         let identity = self.identity(answer.signed_in()?, nonce, now).await?;
         let identity = self.with_userinfo(&metadata, identity, &answer).await?;
         Ok(SignIn { identity, tokens: answer.into_tokens(now) })
     }
 
-    async fn token_request(&self, metadata: &Metadata, parameters: &[(&str, &str)]) -> Result<Answer, FetchError> {
-        let (credentials, form) = self.token_form(metadata, parameters);
+    async fn token_request(&self, metadata: &Metadata, credentials: Credentials, form: String) -> Result<Answer, FetchError> {
         self.fetch.post_form(&metadata.token_endpoint, credentials, form).await
     }
 
-    /// A token request, with our secret where the provider wants it (RFC 6749 §2.3.1).
-    fn token_form(&self, metadata: &Metadata, parameters: &[(&str, &str)]) -> (Credentials, String) {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(parameters);
-        let id = &self.config.idp.client_id;
-        match &self.config.idp.client_secret {
-            Some(secret) if metadata.basic => return (Credentials::Header(basic(id, secret)), form.finish()),
-            Some(secret) => form.append_pair("client_id", id).append_pair("client_secret", secret.expose()),
-            None => form.append_pair("client_id", id),
+    /// A token request, with our credential. An assertion is for the provider itself; Entra wants the endpoint's address in it.
+    async fn token_form(
+        &self,
+        metadata: &Metadata,
+        parameters: &[(&str, &str)],
+        now: Timestamp,
+    ) -> Result<(Credentials, String), IdpFailure> {
+        let audience = match &self.config.kind {
+            IdpKind::OpenId { issuer } => issuer.as_str(),
+            IdpKind::Entra(_) => metadata.token_endpoint.url().as_str(),
         };
-        (Credentials::None, form.finish())
+        let speaker = Speaker { client_id: &self.config.client_id, credential: &self.config.credential, audience };
+        speaker.token_form(metadata, parameters, now).await
     }
 
     /// Who the ID token is about.
     async fn identity(&self, id_token: &ClientSecret, nonce: &Nonce, now: Timestamp) -> Result<VerifiedIdentity, IdpFailure> {
         let signed = self.signed_claims(id_token).await?;
-        let expected = ExpectedIdToken { issuer: self.issuer(), client_id: &self.config.idp.client_id, nonce, now };
+        let expected = ExpectedIdToken { authority: &self.authority, client_id: &self.config.client_id, nonce, now };
         check_id_token(signed, expected).map_err(unfit)
     }
 
@@ -301,7 +329,7 @@ impl Provider {
 
     /// What the userinfo endpoint says, if it is to be asked.
     async fn userinfo(&self, metadata: &Metadata, answer: &TokenAnswer) -> Result<Option<Userinfo>, IdpFailure> {
-        let (true, Some(endpoint)) = (self.config.idp.userinfo, &metadata.userinfo_endpoint) else { return Ok(None) };
+        let (true, Some(endpoint)) = (self.config.userinfo, &metadata.userinfo_endpoint) else { return Ok(None) };
         let bearer = ClientSecret::from_text(format!("Bearer {}", answer.access_token.expose()));
         let said =
             self.fetch.get(endpoint, Credentials::Header(bearer)).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
@@ -315,10 +343,4 @@ impl Provider {
 
 fn unfit(reason: Reason) -> IdpFailure {
     IdpFailure::refused(reason, "the ID token's claims do not fit")
-}
-
-/// HTTP Basic as OAuth wants it: both halves form-encoded first (RFC 6749 §2.3.1).
-fn basic(id: &str, secret: &ClientSecret) -> ClientSecret {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    ClientSecret::from_text(format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(id), encode(secret.expose())))))
 }

@@ -5,7 +5,7 @@
 //! - Only a provider that answers and says so ends a grant: no outage does, and no trouble with our own registration.
 
 use deputy_fetch::{Answer, FetchError};
-use deputy_protocol::claims::{ExpectedRenewal, VerifiedIdentity, check_renewed_id_token, check_renewed_userinfo};
+use deputy_protocol::claims::{ExpectedRenewal, Subject, VerifiedIdentity, check_renewed_id_token, check_renewed_userinfo};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::{Reason, Timestamp};
 use http::StatusCode;
@@ -42,8 +42,8 @@ pub enum Renewal {
 }
 
 impl Provider {
-    /// Renews a person's tokens. `sub` is the provider's name for who signed in.
-    pub async fn renew(&self, tokens: &IdpTokens, sub: &str, now: Timestamp) -> Renewal {
+    /// Renews the tokens of the person who signed in as `subject`.
+    pub async fn renew(&self, tokens: &IdpTokens, subject: &Subject, now: Timestamp) -> Renewal {
         let Some(refresh_token) = tokens.refresh_token() else {
             return Renewal::Unused(IdpFailure::refused(Reason::IdpError, "there is no refresh token to send"));
         };
@@ -63,11 +63,11 @@ impl Provider {
             Ok(metadata) => metadata,
             Err(failure) => return Renewal::Unused(failure),
         };
-        let answer = match self.send(&metadata, refresh_token).await {
+        let answer = match self.send(&metadata, refresh_token, now).await {
             Ok(answer) => answer,
             Err(outcome) => return outcome,
         };
-        match self.who(&metadata, &answer, sub, now).await {
+        match self.who(&metadata, &answer, subject, now).await {
             Ok(identity) => Renewal::Renewed { identity, tokens: answer.into_renewed(tokens, now) },
             Err(failure) if failure.reason == Reason::IdpOtherSubject => Renewal::Ended(failure),
             Err(why) => Renewal::Kept { tokens: answer.into_renewed(tokens, now), why },
@@ -75,9 +75,10 @@ impl Provider {
     }
 
     /// The one request that carries the refresh token. It names no scope: the person's consent at the provider stays what it was.
-    async fn send(&self, metadata: &Metadata, refresh_token: &ClientSecret) -> Result<TokenAnswer, Renewal> {
+    async fn send(&self, metadata: &Metadata, refresh_token: &ClientSecret, now: Timestamp) -> Result<TokenAnswer, Renewal> {
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
-        let answer = self.token_request(metadata, &form).await.map_err(|error| {
+        let (credentials, form) = self.token_form(metadata, &form, now).await.map_err(Renewal::Unused)?;
+        let answer = self.token_request(metadata, credentials, form).await.map_err(|error| {
             self.breaker.away();
             unanswered(&error)
         })?;
@@ -98,16 +99,16 @@ impl Provider {
         &self,
         metadata: &Metadata,
         answer: &TokenAnswer,
-        sub: &str,
+        subject: &Subject,
         now: Timestamp,
     ) -> Result<Option<VerifiedIdentity>, IdpFailure> {
         let other = |reason| IdpFailure::refused(reason, "userinfo names another subject than the one that signed in");
         let Some(id_token) = &answer.id_token else {
             let Some(userinfo) = self.userinfo(metadata, answer).await? else { return Ok(None) };
-            return check_renewed_userinfo(userinfo, self.issuer(), sub).map(Some).map_err(other);
+            return check_renewed_userinfo(userinfo, subject).map(Some).map_err(other);
         };
         let signed = self.signed_claims(id_token).await?;
-        let expected = ExpectedRenewal { issuer: self.issuer(), client_id: &self.config.idp.client_id, sub, now };
+        let expected = ExpectedRenewal { authority: &self.authority, client_id: &self.config.client_id, subject, now };
         let identity = check_renewed_id_token(signed, expected).map_err(unfit)?;
         let Some(userinfo) = self.userinfo(metadata, answer).await? else { return Ok(Some(identity)) };
         identity.with_userinfo(userinfo).map(Some).map_err(|_| other(Reason::IdpOtherSubject))

@@ -8,6 +8,7 @@ use deputy_protocol::scope::Scopes;
 use http::StatusCode;
 
 use super::{Opener, Page, Referrer, render};
+use crate::idp::Provider;
 
 /// From this length on, a redirect URI is shown in a box that scrolls, so that it cannot push the buttons away.
 const LONG_URI: usize = 160;
@@ -33,6 +34,35 @@ impl<'a> From<&'a Proof> for ClientProof<'a> {
     }
 }
 
+/// An identity provider, as people may choose it.
+#[derive(Clone, Debug)]
+pub(crate) struct IdpChoice {
+    /// What the form says for it.
+    pub(crate) name: String,
+    /// What people call it.
+    pub(crate) label: String,
+    /// Its host, where the person goes.
+    pub(crate) host: String,
+    /// The scopes that we ask for there (CON-05).
+    pub(crate) scopes: Vec<String>,
+}
+
+impl IdpChoice {
+    /// What is known of it now.
+    pub(crate) fn of(idp: &Provider) -> Self {
+        Self {
+            name: idp.name().to_string(),
+            label: idp.label().to_owned(),
+            host: idp.display_host().to_owned(),
+            scopes: idp.scopes(),
+        }
+    }
+
+    fn lines(&self) -> Vec<ScopeLine<'_>> {
+        self.scopes.iter().map(|scope| ScopeLine::of_idp(scope)).collect()
+    }
+}
+
 /// Everything that the consent page shows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConsentView<'a> {
@@ -48,10 +78,8 @@ pub(crate) struct ConsentView<'a> {
     pub(crate) resource: &'a ResourceUri,
     /// What the client may do there.
     pub(crate) scopes: &'a Scopes,
-    /// The host of the identity provider, where the person goes next.
-    pub(crate) idp_host: &'a str,
-    /// The scopes that we ask for there (CON-05).
-    pub(crate) idp_scopes: &'a [String],
+    /// The identity providers, one of which the person goes to next.
+    pub(crate) idps: &'a [IdpChoice],
     /// Whether the person may wish not to be asked again.
     pub(crate) remember: bool,
     /// The sealed ticket for the hidden field (CON-07).
@@ -75,7 +103,7 @@ pub(crate) fn consent(view: &ConsentView<'_>) -> Page {
         loopback: destination == Destination::Loopback,
         private_use: destination == Destination::PrivateUse,
         scopes: view.scopes.iter().map(ScopeLine::of_server).collect(),
-        idp_scopes: view.idp_scopes.iter().map(|scope| ScopeLine::of_idp(scope)).collect(),
+        idps: view.idps,
     };
     Page { status: StatusCode::OK, html: render(&template), referrer: Referrer::OwnPages, opener: Opener::Kept }
 }
@@ -90,7 +118,7 @@ struct ConsentTemplate<'a> {
     loopback: bool,
     private_use: bool,
     scopes: Vec<ScopeLine<'a>>,
-    idp_scopes: Vec<ScopeLine<'a>>,
+    idps: &'a [IdpChoice],
 }
 
 /// A redirect URI, cut around the part that a person must look at: the host or, for a private-use URI, the scheme (AS-35).

@@ -19,7 +19,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-pub(crate) use consent::{ConsentView, consent};
+pub(crate) use consent::{ConsentView, IdpChoice, consent};
 pub(crate) use error::{ErrorView, ReturnTo, error};
 pub(crate) use finish::{FinishView, finish};
 pub(crate) use headers::{Opener, Referrer, secure_headers};

@@ -6,7 +6,12 @@ use deputy_protocol::resource::ResourceUri;
 use deputy_protocol::scope::{Scope, Scopes};
 
 use super::consent::ClientProof;
-use super::{ConsentView, Page, consent};
+use super::{ConsentView, IdpChoice, Page, consent};
+
+fn idp(name: &str, label: &str, host: &str, scopes: &[&str]) -> IdpChoice {
+    let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+    IdpChoice { name: name.to_owned(), label: label.to_owned(), host: host.to_owned(), scopes }
+}
 
 /// Owns what a [`ConsentView`] borrows.
 pub(super) struct Sample {
@@ -15,7 +20,7 @@ pub(super) struct Sample {
     pub(super) redirect: String,
     pub(super) server: String,
     pub(super) scopes: Vec<String>,
-    pub(super) idp_scopes: Vec<String>,
+    pub(super) idps: Vec<IdpChoice>,
     pub(super) remember: bool,
     pub(super) ticket: String,
 }
@@ -29,7 +34,7 @@ impl Sample {
             redirect: "http://localhost:33418/callback".to_owned(),
             server: "Company Wiki".to_owned(),
             scopes: text(&["mcp"]),
-            idp_scopes: text(&["openid", "profile", "email"]),
+            idps: vec![idp("entra", "Microsoft", "login.example.com", &["openid", "profile", "email"])],
             remember: false,
             ticket: "dpt_sealed".to_owned(),
         }
@@ -46,7 +51,15 @@ impl Sample {
                 .map(str::to_owned)
                 .chain((0..8).map(|n| format!("scope-{n}")))
                 .collect(),
-            idp_scopes: ["openid", "profile", "email", "offline_access", "https://graph.example.com/.default"].map(str::to_owned).to_vec(),
+            idps: vec![
+                idp(
+                    "entra",
+                    "Microsoft",
+                    "login.example.com",
+                    &["openid", "profile", "email", "offline_access", "https://graph.example.com/.default"],
+                ),
+                idp("b", "<b>Bad & Sons</b>", "id.example.com", &["openid"]),
+            ],
             ..Self::friendly()
         }
     }
@@ -60,8 +73,7 @@ impl Sample {
             server_name: &self.server,
             resource: &ResourceUri::parse("https://mcp.example.com/mcp").unwrap(),
             scopes: &scopes,
-            idp_host: "login.example.com",
-            idp_scopes: &self.idp_scopes,
+            idps: &self.idps,
             remember: self.remember,
             ticket: &self.ticket,
             action: "/consent",

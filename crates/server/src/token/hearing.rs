@@ -59,9 +59,12 @@ async fn ask(gateway: &Arc<Shared>, held: &HeldGrant) -> Result<(), Failure> {
         // Somebody else was first.
         return Ok(());
     }
-    let (gateway, sub) = (Arc::clone(gateway), held.grant.idp_subject.clone());
+    let (gateway, account) = (Arc::clone(gateway), held.grant.account());
     let asked = tokio::spawn(async move {
-        let renewal = gateway.idp.renew(&tokens, &sub, now).await;
+        let renewal = match gateway.idps.of(account.idp()) {
+            Some(idp) => idp.renew(&tokens, &account, now).await,
+            None => Renewal::Unused(IdpFailure::gone()),
+        };
         conclude(&gateway, Question { grant, attempt, now }, tokens, renewal).await
     });
     asked.await.unwrap_or_else(|_| Err(Failure::internal("a question to the provider ended without an answer")))
@@ -175,6 +178,7 @@ fn person(identity: &VerifiedIdentity) -> Person {
 
 /// Whatever it is, it is the provider's or ours, and passes.
 fn unavailable(why: IdpFailure) -> Failure {
-    let reason = if why.reason == Reason::IdpRegistrationRefused { why.reason } else { Reason::IdpUnavailable };
+    let named = matches!(why.reason, Reason::IdpRegistrationRefused | Reason::IdpGone);
+    let reason = if named { why.reason } else { Reason::IdpUnavailable };
     Failure::detailed(reason, why.detail)
 }

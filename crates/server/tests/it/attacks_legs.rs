@@ -1,6 +1,7 @@
 //! A-227, the legs to others: the provider's documents and the backend fail in each way; nothing is given out, and service returns.
 
 use deputy_protocol::Issuer;
+use deputy_server::config::IdpKind;
 use http::StatusCode;
 use serde_json::json;
 
@@ -24,7 +25,10 @@ async fn a_227_a_provider_whose_metadata_fails() {
     let discovery = "/.well-known/openid-configuration";
     scripted.reply(discovery, Reply::Status(503));
     let issuer = Issuer::parse(&scripted.origin).unwrap();
-    let world = World::with_idp(Idp::start(clock.clone()).await, clock, |config| config.idp.issuer = issuer).await.unwrap();
+    let world =
+        World::with_idp(Idp::start(clock.clone()).await, clock, |config| config.idps[0].kind = IdpKind::OpenId { issuer })
+            .await
+            .unwrap();
     let client = world.register(HONEST).await;
     let rows = world.rows().await;
     let foreign = json!({"issuer": "https://evil.test", "authorization_endpoint": "https://evil.test/a"});

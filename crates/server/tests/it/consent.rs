@@ -1,5 +1,6 @@
 //! `POST /consent`: CON-07, CON-17, CON-18, CON-38; ….
 
+use deputy_server::config::IdpKind;
 use http::Method;
 
 use crate::support::http::{Answer, Browser, form, send};
@@ -158,10 +159,11 @@ async fn an_absent_provider_leaves_the_decision_open() {
     let clock = std::sync::Arc::new(crate::support::clock::TestClock::new());
     let idp = crate::support::idp::Idp::start(std::sync::Arc::clone(&clock)).await;
     // Nobody listens there.
-    let world =
-        World::with_idp(idp, clock, |config| config.idp.issuer = deputy_protocol::Issuer::parse("http://127.0.0.1:9").unwrap())
-            .await
-            .unwrap();
+    let world = World::with_idp(idp, clock, |config| {
+        config.idps[0].kind = IdpKind::OpenId { issuer: deputy_protocol::Issuer::parse("http://127.0.0.1:9").unwrap() }
+    })
+    .await
+    .unwrap();
     let (mut browser, page) = opened(&world).await;
     let answer = browser.decide(&world.origin, &page.ticket(), "approve").await;
     assert_eq!(answer.assert_local().status, 503);

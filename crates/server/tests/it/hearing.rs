@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use deputy_server::config::Credential;
 use serde_json::json;
 
 use crate::support::http::{Answer, claims, form, send};
@@ -130,7 +131,8 @@ async fn a_112_a_rotated_client_secret_at_the_provider_logs_nobody_out() {
     world.clock.advance(OLD);
     let wrong = world
         .again_with(|config| {
-            config.idp.client_secret = Some(deputy_protocol::secret::ClientSecret::from_text("the-old-secret".to_owned()));
+            config.idps[0].credential =
+                Credential::Secret(deputy_protocol::secret::ClientSecret::from_text("the-old-secret".to_owned()));
         })
         .await;
     let answer = elsewhere(&world, &wrong, &client, &token).await;

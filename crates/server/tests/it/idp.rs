@@ -8,13 +8,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use deputy_fetch::{Client as FetchClient, Limits};
+use deputy_protocol::claims::Subject;
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::secret::{ClientSecret, IdpState, Nonce};
 use deputy_protocol::transaction::IdpRequest;
-use deputy_protocol::{Issuer, Reason};
+use deputy_protocol::{IdpName, Issuer, Reason};
 use deputy_server::IdpConfig;
 use deputy_server::clock::Clock;
-use deputy_server::idp::{IdpFailure, OidcConfig, Provider, SignIn};
+use deputy_server::config::Credential;
+use deputy_server::idp::{IdpFailure, Provider, SignIn};
 use deputy_server::random::bytes;
 use serde_json::{Value, json};
 
@@ -27,19 +29,15 @@ const REDIRECT: &str = "https://deputy.test/callback";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 fn config(issuer: &str) -> IdpConfig {
-    IdpConfig {
-        issuer: Issuer::parse(issuer).unwrap(),
-        client_id: CLIENT_ID.to_owned(),
-        client_secret: Some(ClientSecret::from_text(CLIENT_SECRET.to_owned())),
-        scopes: vec!["openid".to_owned(), "email".to_owned()],
-        offline_access: true,
-        userinfo: false,
-    }
+    let secret = Credential::Secret(ClientSecret::from_text(CLIENT_SECRET.to_owned()));
+    let name = IdpName::parse("idp").unwrap();
+    let openid = IdpConfig::openid(name, Issuer::parse(issuer).unwrap(), CLIENT_ID.to_owned(), secret);
+    IdpConfig { scopes: vec!["openid".to_owned(), "email".to_owned()], ..openid }
 }
 
 fn provider(config: IdpConfig, clock: &Arc<TestClock>, limits: Limits) -> Provider {
     let fetch = FetchClient::with_limits(limits).unwrap();
-    Provider::new(OidcConfig::new(config, REDIRECT.to_owned()), fetch, Arc::clone(clock) as Arc<dyn Clock>)
+    Provider::new(config, REDIRECT.to_owned(), fetch, Arc::clone(clock) as Arc<dyn Clock>)
 }
 
 /// Limits that a test can wait for.
@@ -50,7 +48,7 @@ fn request(provider: &Provider) -> IdpRequest {
         state: IdpState::new(&bytes().unwrap()),
         nonce: Nonce::new(&bytes().unwrap()),
         verifier: Verifier::new(&bytes().unwrap()),
-        issuer: provider.issuer().clone(),
+        idp: provider.name().clone(),
     }
 }
 
@@ -332,7 +330,8 @@ async fn oc_02_the_token_request_carries_the_secret_as_the_provider_wants_it() {
         scripted.reply(DISCOVERY, Reply::Json(document));
         let clock = Arc::new(TestClock::new());
         let mut config = config(&scripted.origin);
-        config.client_secret = secret.then(|| ClientSecret::from_text(special.to_owned()));
+        config.credential =
+            if secret { Credential::Secret(ClientSecret::from_text(special.to_owned())) } else { Credential::None };
         let provider = provider(config, &clock, Limits::default());
         let request = request(&provider);
         let _ = provider.redeem("the code", &request.verifier, &request.nonce, clock.now()).await;
@@ -379,4 +378,14 @@ async fn userinfo_is_asked_with_the_token_and_must_be_about_the_same_person() {
         assert_eq!(signed_in.err().map(|failure| failure.reason), reason, "{reply:?}");
     }
     assert!(scripted.requests("/userinfo").iter().all(|sent| sent.authorization.as_deref() == Some("Bearer IDP-ACCESS-CANARY")));
+}
+
+/// The person who signs in there.
+fn alice(idp: &Idp) -> Subject {
+    serde_json::from_value(json!({ "idp": idp.issuer, "sub": "alice" })).unwrap()
+}
+
+/// Somebody about whom the provider will say nothing.
+fn somebody(sub: &str) -> Subject {
+    serde_json::from_value(json!({ "idp": "https://idp.test", "sub": sub })).unwrap()
 }

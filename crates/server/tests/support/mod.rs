@@ -16,14 +16,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{ClientSecret, sha256};
+use deputy_protocol::{IdpName, Issuer};
 use deputy_server::clock::Clock as _;
-use deputy_server::config::CLIENT_IDS_AFTER_ROTATION;
+use deputy_server::config::{CLIENT_IDS_AFTER_ROTATION, Credential};
 use deputy_server::{
     Config, Consent, DocumentsConfig, Gateway, Grants, IdpConfig, MasterRotation, RotateError, ServerConfig, SigningKey,
     StartError, StoreConfig,
@@ -125,14 +125,15 @@ impl World {
             store: replicas::store().await,
             public_url: Issuer::parse(&origin).expect("an issuer"),
             data_dir: data.path().join("data"),
-            idp: IdpConfig {
-                issuer: Issuer::parse(&idp.issuer).expect("an issuer"),
-                client_id: idp::CLIENT_ID.to_owned(),
-                client_secret: Some(ClientSecret::from_text(idp::CLIENT_SECRET.to_owned())),
+            idps: vec![IdpConfig {
                 scopes: vec!["openid".to_owned(), "email".to_owned()],
-                offline_access: true,
-                userinfo: false,
-            },
+                ..IdpConfig::openid(
+                    IdpName::parse("idp").expect("a name"),
+                    Issuer::parse(&idp.issuer).expect("an issuer"),
+                    idp::CLIENT_ID.to_owned(),
+                    Credential::Secret(ClientSecret::from_text(idp::CLIENT_SECRET.to_owned())),
+                )
+            }],
             access: Rules::parse(&["*"]).expect("rules"),
             consent: Consent::Always,
             servers: vec![ServerConfig {

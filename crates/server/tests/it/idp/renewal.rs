@@ -64,7 +64,7 @@ async fn the_provider_says_who_it_is_today_and_the_new_tokens_replace_the_old() 
     let mut seen = HashSet::from([refresh_token(&tokens)]);
     for group in ["MCP Users", "Others"] {
         idp.misbehave(claims(json!({ "groups": [group] })));
-        let (identity, new) = renewed(provider.renew(&tokens, "alice", clock.now()).await);
+        let (identity, new) = renewed(provider.renew(&tokens, &alice(&idp), clock.now()).await);
         let identity = identity.unwrap();
         assert_eq!((identity.subject().sub(), identity.groups()), ("alice", [group.to_owned()].as_slice()));
         assert!(seen.insert(refresh_token(&new)), "another token");
@@ -86,7 +86,7 @@ async fn oc_12_a_refresh_asks_for_nothing_more() {
         scripted.reply(DISCOVERY, Reply::Json(document));
         let clock = Arc::new(TestClock::new());
         let provider = provider(config(&scripted.origin), &clock, Limits::default());
-        let _ = provider.renew(&unsealed("the token"), "alice", clock.now()).await;
+        let _ = provider.renew(&unsealed("the token"), &somebody("alice"), clock.now()).await;
         let sent = scripted.requests("/token");
         let [sent] = sent.as_slice() else { panic!("{} requests", sent.len()) };
         let mut given: Vec<_> = sent.form.keys().map(String::as_str).collect();
@@ -101,7 +101,7 @@ async fn oc_12_a_refresh_asks_for_nothing_more() {
 async fn a_111_oc_11_a_person_who_is_gone_is_asked_about_once() {
     let (idp, clock, provider, tokens) = signed_in(Limits::default(), |_| ()).await;
     idp.disable("alice");
-    let renewal = provider.renew(&tokens, "alice", clock.now()).await;
+    let renewal = provider.renew(&tokens, &alice(&idp), clock.now()).await;
     assert_eq!(outcome(&renewal), ("ended", Some(Reason::IdpGrantEnded)));
     assert_eq!(idp.refreshes(), [(refresh_token(&tokens), 1)].into());
 }
@@ -111,10 +111,10 @@ async fn a_112_a_provider_that_says_later_keeps_the_token_good() {
     let (idp, clock, provider, mut tokens) = signed_in(Limits::default(), |_| ()).await;
     for status in [429, 500, 503] {
         idp.misbehave(on_refresh(OnRefresh::Status(status)));
-        assert_eq!(outcome(&provider.renew(&tokens, "alice", clock.now()).await), LATER, "{status}");
+        assert_eq!(outcome(&provider.renew(&tokens, &alice(&idp), clock.now()).await), LATER, "{status}");
         idp.misbehave(Faults::default());
         clock.advance(1);
-        (_, tokens) = renewed(provider.renew(&tokens, "alice", clock.now()).await);
+        (_, tokens) = renewed(provider.renew(&tokens, &alice(&idp), clock.now()).await);
     }
 }
 
@@ -125,7 +125,7 @@ async fn a_112_a_token_that_never_left_can_be_sent_later() {
     for (endpoint, expected) in [("http://127.0.0.1:1/token".to_owned(), LATER), (good, ("renewed", None))] {
         idp.misbehave(discovery(move |document| document["token_endpoint"] = json!(endpoint)));
         clock.advance(3601);
-        assert_eq!(outcome(&provider.renew(&tokens, "alice", clock.now()).await), expected);
+        assert_eq!(outcome(&provider.renew(&tokens, &alice(&idp), clock.now()).await), expected);
     }
     assert_eq!(idp.refreshes(), [(refresh_token(&tokens), 1)].into());
 }
@@ -144,7 +144,7 @@ async fn a_113_a_token_whose_answer_is_lost_was_sent_once() {
     ] {
         let (idp, clock, provider, tokens) = signed_in(SHORT, |_| ()).await;
         idp.misbehave(faults);
-        assert_eq!(outcome(&provider.renew(&tokens, "alice", clock.now()).await), expected);
+        assert_eq!(outcome(&provider.renew(&tokens, &alice(&idp), clock.now()).await), expected);
         assert_eq!(idp.refreshes(), [(refresh_token(&tokens), 1)].into());
     }
 }
@@ -154,7 +154,7 @@ async fn a_113_a_token_that_was_given_up_is_not_sent() {
     let (idp, clock, provider, tokens) = signed_in(Limits::default(), |_| ()).await;
     let spent = tokens.without_refresh();
     assert!(!spent.can_be_renewed());
-    assert_eq!(outcome(&provider.renew(&spent, "alice", clock.now()).await).0, "unused");
+    assert_eq!(outcome(&provider.renew(&spent, &alice(&idp), clock.now()).await).0, "unused");
     assert_eq!(idp.refreshes().len(), 0);
 }
 
@@ -164,7 +164,7 @@ async fn a_115_a_provider_that_does_not_rotate_is_asked_with_the_same_token() {
     let first = refresh_token(&tokens);
     idp.misbehave(on_refresh(OnRefresh::NoRotation));
     for _ in 0..2 {
-        (_, tokens) = renewed(provider.renew(&tokens, "alice", clock.now()).await);
+        (_, tokens) = renewed(provider.renew(&tokens, &alice(&idp), clock.now()).await);
     }
     assert_eq!(idp.refreshes(), [(first, 2)].into());
 }
@@ -173,7 +173,7 @@ async fn a_115_a_provider_that_does_not_rotate_is_asked_with_the_same_token() {
 async fn an_answer_about_somebody_else_ends_it() {
     let (idp, clock, provider, tokens) = signed_in(Limits::default(), |_| ()).await;
     idp.misbehave(claims(json!({ "sub": "mallory" })));
-    let renewal = provider.renew(&tokens, "alice", clock.now()).await;
+    let renewal = provider.renew(&tokens, &alice(&idp), clock.now()).await;
     assert_eq!(outcome(&renewal), ("ended", Some(Reason::IdpOtherSubject)));
 }
 
@@ -189,14 +189,14 @@ async fn a_119_an_id_token_that_does_not_hold_renews_the_tokens_and_nothing_else
         (claims(json!({ "exp": now - 60 })), Reason::IdTokenExpired),
     ] {
         idp.misbehave(faults);
-        let Renewal::Kept { tokens: new, why } = provider.renew(&tokens, "alice", clock.now()).await else {
+        let Renewal::Kept { tokens: new, why } = provider.renew(&tokens, &alice(&idp), clock.now()).await else {
             panic!("{reason:?}")
         };
         assert_eq!(why.reason, reason);
         tokens = new;
     }
     idp.misbehave(Faults::default());
-    assert!(renewed(provider.renew(&tokens, "alice", clock.now()).await).0.is_some());
+    assert!(renewed(provider.renew(&tokens, &alice(&idp), clock.now()).await).0.is_some());
 }
 
 #[tokio::test]
@@ -204,19 +204,19 @@ async fn a_112_keys_that_cannot_be_had_renew_the_tokens_and_nothing_else() {
     let (idp, clock, provider, tokens) = signed_in(Limits::default(), |_| ()).await;
     idp.misbehave(discovery(|document| document["jwks_uri"] = json!("http://127.0.0.1:1/keys")));
     clock.advance(25 * 3600);
-    let renewal = provider.renew(&tokens, "alice", clock.now()).await;
+    let renewal = provider.renew(&tokens, &alice(&idp), clock.now()).await;
     assert_eq!(outcome(&renewal), ("kept", Some(Reason::IdpUnavailable)));
     let Renewal::Kept { tokens, .. } = renewal else { panic!() };
     idp.misbehave(Faults::default());
     clock.advance(3601);
-    assert!(renewed(provider.renew(&tokens, "alice", clock.now()).await).0.is_some());
+    assert!(renewed(provider.renew(&tokens, &alice(&idp), clock.now()).await).0.is_some());
 }
 
 #[tokio::test]
 async fn a_115_without_an_id_token_success_is_the_providers_word_and_userinfo_says_more() {
     let (idp, clock, provider, mut tokens) = signed_in(Limits::default(), |config| config.userinfo = true).await;
     idp.misbehave(on_refresh(OnRefresh::NoIdToken));
-    let (identity, new) = renewed(provider.renew(&tokens, "alice", clock.now()).await);
+    let (identity, new) = renewed(provider.renew(&tokens, &alice(&idp), clock.now()).await);
     assert!(identity.is_none(), "its metadata names no userinfo endpoint");
     tokens = new;
     let scripted = Scripted::start().await;
@@ -233,7 +233,7 @@ async fn a_115_without_an_id_token_success_is_the_providers_word_and_userinfo_sa
         (Reply::Json(json!({ "sub": "mallory" })), ("ended", Some(Reason::IdpOtherSubject))),
     ] {
         scripted.reply("/userinfo", reply);
-        let renewal = provider.renew(&tokens, "alice", clock.now()).await;
+        let renewal = provider.renew(&tokens, &alice(&idp), clock.now()).await;
         assert_eq!(outcome(&renewal), expected);
         match renewal {
             Renewal::Renewed { identity, tokens: new } => {
@@ -252,10 +252,10 @@ async fn a_115_without_an_id_token_success_is_the_providers_word_and_userinfo_sa
 async fn oc_11_a_wrong_secret_of_ours_ends_nobodys_grant() {
     let (idp, clock, provider_now, tokens) = signed_in(Limits::default(), |_| ()).await;
     let mut rotated = config(&idp.issuer);
-    rotated.client_secret = Some(ClientSecret::from_text("the secret of last year".to_owned()));
-    let refused = provider(rotated, &clock, Limits::default()).renew(&tokens, "alice", clock.now()).await;
+    rotated.credential = Credential::Secret(ClientSecret::from_text("the secret of last year".to_owned()));
+    let refused = provider(rotated, &clock, Limits::default()).renew(&tokens, &alice(&idp), clock.now()).await;
     assert_eq!(outcome(&refused), ("unused", Some(Reason::IdpRegistrationRefused)));
-    assert_eq!(outcome(&provider_now.renew(&tokens, "alice", clock.now()).await), ("renewed", None));
+    assert_eq!(outcome(&provider_now.renew(&tokens, &alice(&idp), clock.now()).await), ("renewed", None));
 }
 
 #[tokio::test]
@@ -264,21 +264,25 @@ async fn a_112_a_provider_that_hangs_is_sent_one_token_and_then_asked_something_
     let clock = Arc::new(TestClock::new());
     let provider = provider(config(&scripted.origin), &clock, SHORT);
     scripted.reply("/token", Reply::Silent);
-    assert_eq!(outcome(&provider.renew(&unsealed("first"), "alice", clock.now()).await), LOST);
+    assert_eq!(outcome(&provider.renew(&unsealed("first"), &somebody("alice"), clock.now()).await), LOST);
     scripted.reply(DISCOVERY, Reply::Silent);
     for _ in 0..5 {
-        assert_eq!(outcome(&provider.renew(&unsealed("second"), "bob", clock.now()).await), LATER);
+        assert_eq!(outcome(&provider.renew(&unsealed("second"), &somebody("bob"), clock.now()).await), LATER);
     }
     assert_eq!((scripted.requests("/token").len(), scripted.requests(DISCOVERY).len()), (1, 2));
     clock.advance(1);
     scripted.reply(DISCOVERY, Reply::Status(502));
-    assert_eq!(outcome(&provider.renew(&unsealed("second"), "bob", clock.now()).await), LATER);
+    assert_eq!(outcome(&provider.renew(&unsealed("second"), &somebody("bob"), clock.now()).await), LATER);
     assert_eq!((scripted.requests("/token").len(), scripted.requests(DISCOVERY).len()), (1, 3));
     clock.advance(1);
     scripted.reply(DISCOVERY, Reply::Json(scripted.document()));
     scripted.reply("/token", Reply::Json(json!({ "access_token": "a", "token_type": "Bearer" })));
     for name in ["second", "third", "fourth"] {
-        assert_eq!(outcome(&provider.renew(&unsealed(name), "bob", clock.now()).await), ("renewed", None), "I12: {name}");
+        assert_eq!(
+            outcome(&provider.renew(&unsealed(name), &somebody("bob"), clock.now()).await),
+            ("renewed", None),
+            "I12: {name}"
+        );
     }
     assert_eq!(scripted.requests(DISCOVERY).len(), 4, "one trial is enough");
 }
@@ -289,17 +293,17 @@ async fn a_112_while_one_finds_out_the_others_do_not_wait() {
     let clock = Arc::new(TestClock::new());
     let provider = Arc::new(provider(config(&scripted.origin), &clock, Limits::default()));
     scripted.reply("/token", Reply::Status(503));
-    assert_eq!(outcome(&provider.renew(&unsealed("first"), "alice", clock.now()).await), LATER);
+    assert_eq!(outcome(&provider.renew(&unsealed("first"), &somebody("alice"), clock.now()).await), LATER);
     // It is there again, and its token endpoint hangs: the one who found out is alone with it.
     scripted.reply("/token", Reply::Silent);
     let finding_out = tokio::spawn({
         let (provider, now) = (Arc::clone(&provider), clock.now());
-        async move { outcome(&provider.renew(&unsealed("second"), "bob", now).await) }
+        async move { outcome(&provider.renew(&unsealed("second"), &somebody("bob"), now).await) }
     });
     scripted.wait_for("/token", 2).await;
     clock.advance(1);
     for _ in 0..5 {
-        assert_eq!(outcome(&provider.renew(&unsealed("third"), "carol", clock.now()).await), LATER);
+        assert_eq!(outcome(&provider.renew(&unsealed("third"), &somebody("carol"), clock.now()).await), LATER);
     }
     assert!(!finding_out.is_finished(), "nobody waited");
     assert_eq!((scripted.requests("/token").len(), scripted.requests(DISCOVERY).len()), (2, 2));
@@ -307,5 +311,5 @@ async fn a_112_while_one_finds_out_the_others_do_not_wait() {
     finding_out.abort();
     assert!(finding_out.await.unwrap_err().is_cancelled());
     scripted.reply("/token", Reply::Json(json!({ "access_token": "a", "token_type": "Bearer" })));
-    assert_eq!(outcome(&provider.renew(&unsealed("third"), "carol", clock.now()).await), ("renewed", None));
+    assert_eq!(outcome(&provider.renew(&unsealed("third"), &somebody("carol"), clock.now()).await), ("renewed", None));
 }

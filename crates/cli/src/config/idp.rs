@@ -1,0 +1,322 @@
+//! `[idp]`, or several `[[idp]]`: from a provider's name and what its console says to what the server library takes.
+
+use std::path::Path;
+
+use deputy_protocol::claims::{TenantId, Tenants};
+use deputy_protocol::scope::Scope;
+use deputy_protocol::{IdpName, Issuer};
+use deputy_server::IdpConfig;
+use deputy_server::config::{AssertionKey, Credential, Entra, IdpKind, RsaAlgorithm};
+use url::Url;
+
+use super::file::{Idp, SECRET_VARIABLE};
+use super::place::{Located, Place};
+use super::presets::{self, ENTRA, Preset};
+use super::secret::SecretSource;
+use super::{Env, Problem, secret, urls};
+
+const FROM_CONSOLE: &str = "Copy the client secret from the identity provider's console.";
+/// What sits in front of people's words for a tenant: the id is what tokens carry.
+const TENANT_ID: &str = "tenant is the directory's id, a UUID such as \"11111111-2222-3333-4444-555555555555\": in the console under Overview, \
+                         \"Directory (tenant) ID\".";
+/// Where Entra is, by the name of the cloud.
+const CLOUDS: &[(&str, &str)] = &[
+    ("global", "https://login.microsoftonline.com"),
+    ("us", "https://login.microsoftonline.us"),
+    ("china", "https://login.partner.microsoftonline.cn"),
+];
+
+/// Providers where anybody can have an account.
+const OPEN_HOSTS: &[&str] =
+    &["accounts.google.com", "login.microsoftonline.com", "github.com", "token.actions.githubusercontent.com", "gitlab.com"];
+
+/// What [`providers`] found.
+#[derive(Debug)]
+pub(super) struct Providers {
+    pub(super) configs: Vec<IdpConfig>,
+    /// The providers where anybody can have an account, as people know them.
+    pub(super) open: Vec<String>,
+}
+
+/// Reads every provider. One alone needs no name.
+pub(super) fn providers(idps: Vec<Idp>, base: &Path, env: Env<'_>, notes: &mut Vec<String>) -> Result<Providers, Problem> {
+    let alone = idps.len() == 1;
+    let mut found = Providers { configs: Vec::new(), open: Vec::new() };
+    for idp in idps {
+        let reader = Reader { base, env, alone };
+        let (config, open) = reader.read(idp, notes)?;
+        if open {
+            found.open.push(where_from(&config));
+        }
+        found.configs.push(config);
+    }
+    Ok(found)
+}
+
+/// What one provider is read with.
+struct Reader<'a> {
+    base: &'a Path,
+    env: Env<'a>,
+    alone: bool,
+}
+
+impl Reader<'_> {
+    fn read(&self, idp: Idp, notes: &mut Vec<String>) -> Result<(IdpConfig, bool), Problem> {
+        let provider = idp.provider.as_ref().map_or("oidc", |provider| provider.value.as_str()).to_owned();
+        let name = self.name(&idp, &provider)?;
+        let (config, open) = if provider == ENTRA { self.entra(&idp, name)? } else { self.openid(&idp, name, &provider)? };
+        if matches!(config.credential, Credential::None) {
+            let text =
+                "[idp] has no client_secret: deputy signs in at the provider as a public client. Most providers want a secret.";
+            notes.push(text.to_owned());
+        }
+        let label = idp.label.map(|label| label.value).or_else(|| config.label.clone());
+        let parameters = parameters(idp.parameters, config.parameters.clone())?;
+        Ok((IdpConfig { label, parameters, ..config }, open))
+    }
+
+    fn name(&self, idp: &Idp, provider: &str) -> Result<IdpName, Problem> {
+        let Some(name) = &idp.name else {
+            return match IdpName::parse(provider) {
+                Some(name) => Ok(name),
+                None => Err(Problem::new(&Place::File, "an [[idp]] has no name.")),
+            };
+        };
+        IdpName::parse(&name.value).ok_or_else(|| {
+            let text = "name is 1 to 32 lower-case letters, digits and hyphens: it stands in the redirect URI to register at the provider.";
+            Problem::new(&name.place, text)
+        })
+    }
+
+    /// A provider that publishes its metadata.
+    fn openid(&self, idp: &Idp, name: IdpName, provider: &str) -> Result<(IdpConfig, bool), Problem> {
+        let place = idp.provider.as_ref().map_or(Place::File, |provider| provider.place.clone());
+        let preset = presets::named(provider).map_err(|text| Problem::new(&place, text))?;
+        for (key, value) in [("tenant", &idp.tenant), ("cloud", &idp.cloud), ("authority", &idp.authority)] {
+            if let Some(value) = value {
+                return Err(Problem::new(&value.place, format!("{key} is for provider = \"entra\".")));
+            }
+        }
+        if let Some(tenants) = &idp.tenants {
+            return Err(Problem::new(&tenants.place, "tenants is for provider = \"entra\"."));
+        }
+        let issuer = issuer(idp, &preset, &place)?;
+        let open = preset.open_to_everybody || is_open(&issuer);
+        let credential = self.credential(idp, RsaAlgorithm::Rs256)?;
+        let config = IdpConfig::openid(name, issuer, client_id(idp)?, credential);
+        let config = IdpConfig {
+            label: preset.label.clone(),
+            // Who lists scopes has chosen; some providers refuse one that they do not know.
+            offline_access: idp.scopes.is_none() && preset.offline_access,
+            scopes: scopes(idp.scopes.as_ref())?.unwrap_or(preset.scopes),
+            userinfo: idp.userinfo.unwrap_or(preset.userinfo),
+            parameters: preset.parameters.into_iter().collect(),
+            ..config
+        };
+        Ok((config, open))
+    }
+
+    /// Microsoft Entra ID.
+    fn entra(&self, idp: &Idp, name: IdpName) -> Result<(IdpConfig, bool), Problem> {
+        if let Some(issuer) = &idp.issuer {
+            let text = "issuer is not needed with provider = \"entra\": it is made from tenant. Take it out.";
+            return Err(Problem::new(&issuer.place, text));
+        }
+        let (origin, template) = entra_origin(idp)?;
+        let tenants = Tenants::new(&template, tenants(idp)?).ok_or_else(|| Problem::new(&Place::File, TENANT_ID))?;
+        let credential = self.credential(idp, RsaAlgorithm::Ps256)?;
+        let config = IdpConfig::entra(name, Entra { origin, tenants }, client_id(idp)?, credential);
+        let scopes = scopes(idp.scopes.as_ref())?.unwrap_or_else(|| config.scopes.clone());
+        one_resource(&scopes, idp.scopes.as_ref())?;
+        Ok((IdpConfig { scopes, ..config }, false))
+    }
+
+    /// A secret, a private key, or an assertion that somebody else renews: one of them, or none.
+    fn credential(&self, idp: &Idp, rsa: RsaAlgorithm) -> Result<Credential, Problem> {
+        let given = idp.given_secret.as_ref().filter(|_| self.alone);
+        let ways = [
+            idp.client_secret.as_ref().map(|it| &it.place),
+            idp.private_key.as_ref().map(|it| &it.place),
+            idp.assertion.as_ref().map(|it| &it.place),
+        ];
+        if let [Some(_), Some(second), ..] =
+            ways.iter().flatten().map(|&it| Some(it)).chain([None, None]).collect::<Vec<_>>().as_slice()
+        {
+            return Err(Problem::new(second, "one of client_secret, private_key and assertion is enough; take the others out."));
+        }
+        if let (Some(certificate), None) = (&idp.certificate, &idp.private_key) {
+            return Err(Problem::new(
+                &certificate.place,
+                "certificate goes with private_key = { file = \"…\" }: both halves are needed.",
+            ));
+        }
+        if let Some(text) = given {
+            return secret::given(&text.0, &Place::Env(SECRET_VARIABLE), FROM_CONSOLE).map(Credential::Secret);
+        }
+        if let Some(source) = &idp.client_secret {
+            return secret::fetch(source, self.base, self.env, FROM_CONSOLE).map(Credential::Secret);
+        }
+        if let Some(source) = &idp.private_key {
+            return self.key(source, idp, rsa).map(Credential::Key);
+        }
+        Ok(idp.assertion.as_ref().map_or(Credential::None, |file| Credential::File(self.base.join(&file.value.file))))
+    }
+
+    fn key(&self, source: &Located<SecretSource>, idp: &Idp, rsa: RsaAlgorithm) -> Result<AssertionKey, Problem> {
+        let pem = secret::fetch_lines(source, self.base, self.env)?;
+        let kid = idp.key_id.as_ref().map(|kid| kid.value.clone());
+        let key = AssertionKey::from_pem(pem.expose().as_bytes(), rsa, kid);
+        let key = key.map_err(|error| Problem::new(&source.place, format!("private_key: {error}.")))?;
+        let Some(certificate) = &idp.certificate else {
+            return if rsa == RsaAlgorithm::Ps256 {
+                let text = "private_key needs certificate = { file = \"…\" } beside it: Entra knows the key by its certificate.";
+                Err(Problem::new(&source.place, text))
+            } else {
+                Ok(key)
+            };
+        };
+        let path = self.base.join(&certificate.value.file);
+        let problem = |why: String| Problem::new(&certificate.place, format!("certificate {}: {why}.", path.display()));
+        let pem = std::fs::read(&path).map_err(|error| problem(error.to_string()))?;
+        key.with_certificate(&pem).map_err(|error| problem(error.to_string()))
+    }
+}
+
+fn client_id(idp: &Idp) -> Result<String, Problem> {
+    let line = "client_id = \"…\" under [idp], from the provider's console";
+    let found = super::check::needed(idp.client_id.clone(), line, "the client_id of deputy at the identity provider")?;
+    Ok(found.value)
+}
+
+/// The issuer, as the operator or the preset says it.
+fn issuer(idp: &Idp, preset: &Preset, place: &Place) -> Result<Issuer, Problem> {
+    if let Some(issuer) = &idp.issuer {
+        return urls::idp_issuer(issuer);
+    }
+    let Some(pattern) = &preset.issuer else {
+        let line = "issuer = \"https://login.example.com\" under [idp]";
+        return Err(Problem::new(&Place::File, format!("the identity provider's issuer is missing. Add {line}.")));
+    };
+    let mut text = pattern.clone();
+    for blank in preset.blanks() {
+        let given = idp.blank(blank).map(|value| value.value.trim_end_matches('/').to_owned());
+        let Some(value) = given.or_else(|| preset.defaults.get(blank).cloned()) else {
+            let text =
+                format!("{blank} is missing: this provider's issuer is {pattern}. Add {blank} = \"…\", or issuer in full.");
+            return Err(Problem::new(place, text));
+        };
+        text = text.replace(&format!("{{{blank}}}"), &value);
+    }
+    urls::idp_issuer(&Located { value: text, place: place.clone() })
+}
+
+/// What people know a provider by.
+fn where_from(config: &IdpConfig) -> String {
+    let host = match &config.kind {
+        IdpKind::OpenId { issuer } => Url::parse(issuer.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned)),
+        IdpKind::Entra(_) => None,
+    };
+    config.label.clone().or(host).unwrap_or_else(|| config.name.to_string())
+}
+
+/// Whether anybody can have an account there, whatever the provider was called.
+fn is_open(issuer: &Issuer) -> bool {
+    let host = Url::parse(issuer.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| OPEN_HOSTS.contains(&host.as_str()))
+}
+
+/// Where Entra is, and how it writes issuers.
+fn entra_origin(idp: &Idp) -> Result<(Issuer, String), Problem> {
+    if let Some(authority) = &idp.authority {
+        let (origin, url) = urls::origin("authority", authority)?;
+        // An external tenant names its issuer by its id, wherever it is asked.
+        let external = url.host_str().is_some_and(|host| host.ends_with(".ciamlogin.com"));
+        let template = if external {
+            "https://{tenantid}.ciamlogin.com/{tenantid}/v2.0".to_owned()
+        } else {
+            format!("{origin}/{{tenantid}}/v2.0")
+        };
+        return Ok((origin, template));
+    }
+    let (cloud, place) = idp.cloud.as_ref().map_or(("global", &Place::File), |cloud| (cloud.value.as_str(), &cloud.place));
+    let known = CLOUDS.iter().find(|(name, _)| *name == cloud).and_then(|(_, origin)| Issuer::parse(origin).ok());
+    let origin = known.ok_or_else(|| Problem::new(place, "cloud is \"global\" (the default), \"us\" or \"china\"."))?;
+    let template = format!("{origin}/{{tenantid}}/v2.0");
+    Ok((origin, template))
+}
+
+/// The tenants, by their ids. Words such as `common` admit everybody's tenant and are none.
+fn tenants(idp: &Idp) -> Result<Vec<TenantId>, Problem> {
+    let (raw, place): (&[String], &Place) = match (&idp.tenant, &idp.tenants) {
+        (Some(_), Some(both)) => return Err(Problem::new(&both.place, "tenant or tenants, not both.")),
+        (Some(tenant), None) => (std::slice::from_ref(&tenant.value), &tenant.place),
+        (None, Some(tenants)) => (&tenants.value, &tenants.place),
+        (None, None) => return Err(Problem::new(&Place::File, format!("tenant is missing under [idp]. {TENANT_ID}"))),
+    };
+    if let Some(word) = raw.iter().find(|tenant| matches!(tenant.as_str(), "common" | "organizations" | "consumers")) {
+        let text = format!(
+            "\"{word}\" lets in people of every tenant in the world. List those that may come: tenants = [\"…\", \"…\"], by their ids."
+        );
+        return Err(Problem::new(place, text));
+    }
+    let parsed: Option<Vec<TenantId>> = raw.iter().map(|tenant| TenantId::parse(tenant)).collect();
+    parsed.filter(|tenants| !tenants.is_empty()).ok_or_else(|| Problem::new(place, TENANT_ID))
+}
+
+fn scopes(raw: Option<&Located<Vec<String>>>) -> Result<Option<Vec<String>>, Problem> {
+    let Some(raw) = raw else { return Ok(None) };
+    if let Some(bad) = raw.value.iter().find(|scope| Scope::parse(scope).is_err()) {
+        let text = format!("{bad:?} is no scope. List them one by one: scopes = [\"openid\", \"email\"].");
+        return Err(Problem::new(&raw.place, text));
+    }
+    if !raw.value.iter().any(|scope| scope == "openid") {
+        let text = "scopes must contain \"openid\": without it the provider does not say who signed in.";
+        return Err(Problem::new(&raw.place, text));
+    }
+    Ok(Some(raw.value.clone()))
+}
+
+/// Entra gives an access token for one resource at a time (AADSTS28000): what stands before a scope's last slash names it.
+fn one_resource(scopes: &[String], raw: Option<&Located<Vec<String>>>) -> Result<(), Problem> {
+    let mut resources = scopes.iter().filter_map(|scope| scope.rsplit_once('/')).map(|(resource, _)| resource);
+    let first = resources.next();
+    match (resources.find(|other| Some(*other) != first), raw) {
+        (Some(other), Some(raw)) => {
+            let text = format!(
+                "scopes are for two resources, {} and {other}. Entra gives a token for one at a time.",
+                first.unwrap_or_default()
+            );
+            Err(Problem::new(&raw.place, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The preset's parameters with the operator's laid over them. Ours are ours.
+fn parameters(
+    raw: Option<Located<std::collections::BTreeMap<String, String>>>,
+    preset: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, Problem> {
+    const OURS: &[&str] = &[
+        "response_type",
+        "response_mode",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "state",
+        "nonce",
+        "code_challenge",
+        "code_challenge_method",
+        "resource",
+        "request",
+        "request_uri",
+    ];
+    let Some(raw) = raw else { return Ok(preset) };
+    if let Some(ours) = raw.value.keys().find(|name| OURS.contains(&name.as_str())) {
+        return Err(Problem::new(&raw.place, format!("parameters cannot contain {ours}: deputy sends its own.")));
+    }
+    let mut all: std::collections::BTreeMap<String, String> = preset.into_iter().collect();
+    all.extend(raw.value);
+    // An empty one takes the preset's away.
+    Ok(all.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+}

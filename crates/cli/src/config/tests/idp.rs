@@ -1,0 +1,118 @@
+//! `[idp]` and `[[idp]]`: presets, Entra, credentials, several at once.
+
+use deputy_server::config::{Credential, IdpKind};
+
+use super::{GOOD, error_of, load, secret_of};
+
+const TENANT: &str = "11111111-2222-3333-4444-555555555555";
+
+/// The good file with other lines under `[idp]`.
+fn with(lines: &str) -> String {
+    GOOD.replace("issuer = \"https://login.example.com\"", lines)
+}
+
+fn issuer(lines: &str) -> String {
+    match &load(&with(lines)).unwrap().server.idps[0].kind {
+        IdpKind::OpenId { issuer } => issuer.to_string(),
+        IdpKind::Entra(entra) => entra.metadata_issuer(),
+    }
+}
+
+fn refused(lines: &str) -> String {
+    load(&with(lines)).unwrap_err()
+}
+
+#[test]
+fn a_preset_says_what_is_known_of_a_provider() {
+    for (lines, expected) in [
+        ("provider = \"google\"", "https://accounts.google.com"),
+        ("provider = \"okta\"\ndomain = \"corp.okta.com\"", "https://corp.okta.com"),
+        ("provider = \"auth0\"\ndomain = \"corp.eu.auth0.com\"", "https://corp.eu.auth0.com/"),
+        ("provider = \"keycloak\"\nurl = \"https://id.corp.test/\"\nrealm = \"staff\"", "https://id.corp.test/realms/staff"),
+        ("provider = \"gitlab\"", "https://gitlab.com"),
+        ("provider = \"gitlab\"\nurl = \"https://git.corp.test\"", "https://git.corp.test"),
+        ("provider = \"google\"\nissuer = \"http://localhost:9\"", "http://localhost:9"),
+    ] {
+        assert_eq!(issuer(lines), expected, "{lines}");
+    }
+    let google =
+        load(&with("provider = \"google\"\nparameters = { hd = \"corp.test\", prompt = \"\" }")).unwrap().server.idps.remove(0);
+    let parameters: Vec<_> = google.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(parameters, ["access_type=offline", "hd=corp.test"]);
+    assert!(!google.offline_access && google.name.as_str() == "google" && google.label.as_deref() == Some("Google"));
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_said_with_its_place() {
+    for (lines, text) in [
+        ("provider = \"gogle\"", "Did you mean \"google\"?"),
+        ("provider = \"okta\"", "domain is missing: this provider's issuer is https://{domain}."),
+        ("provider = \"entra\"", "tenant is missing"),
+        ("provider = \"entra\"\ntenant = \"common\"", "every tenant in the world"),
+        ("provider = \"entra\"\ntenants = [\"organizations\"]", "every tenant in the world"),
+        ("provider = \"entra\"\ntenant = \"corp.onmicrosoft.com\"", "Directory (tenant) ID"),
+        ("provider = \"entra\"\ntenants = []", "Directory (tenant) ID"),
+        ("provider = \"entra\"\nissuer = \"https://login.microsoftonline.com/x/v2.0\"", "Take it out"),
+        ("provider = \"google\"\ntenant = \"x\"", "tenant is for provider = \"entra\""),
+        ("provider = \"google\"\nparameters = { scope = \"all\" }", "parameters cannot contain scope"),
+        ("provider = \"google\"\nname = \"G/x\"", "name is 1 to 32 lower-case letters"),
+        ("provider = \"google\"\nassertion = { file = \"x\" }", "is enough; take the others out"),
+        ("provider = \"google\"\ncertificate = { file = \"x\" }", "certificate goes with private_key"),
+    ] {
+        let error = refused(lines);
+        assert!(error.contains(text), "{lines}: {error}");
+    }
+}
+
+#[test]
+fn entra_is_a_tenant_or_several_in_a_cloud() {
+    let one = format!("provider = \"entra\"\ntenant = \"{TENANT}\"");
+    assert_eq!(issuer(&one), format!("https://login.microsoftonline.com/{TENANT}/v2.0"));
+    assert_eq!(issuer(&format!("{one}\ncloud = \"us\"")), format!("https://login.microsoftonline.us/{TENANT}/v2.0"));
+    let external = format!("{one}\nauthority = \"https://corp.ciamlogin.com\"");
+    assert_eq!(issuer(&external), format!("https://{TENANT}.ciamlogin.com/{TENANT}/v2.0"));
+    let other = TENANT.replace('1', "2");
+    let several = format!("provider = \"entra\"\ntenants = [\"{TENANT}\", \"{other}\"]");
+    assert_eq!(issuer(&several), "https://login.microsoftonline.com/{tenantid}/v2.0");
+    let scopes = format!("{one}\nscopes = [\"openid\", \"api://a/Read\", \"api://b/Read\"]");
+    assert!(refused(&scopes).contains("two resources"));
+}
+
+#[test]
+fn a_private_key_or_an_assertion_stands_for_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["deputy".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let (key_file, certificate_file) = (dir.path().join("key.pem"), dir.path().join("cert.pem"));
+    std::fs::write(&key_file, key.serialize_pem()).unwrap();
+    std::fs::write(&certificate_file, certificate.pem()).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let entra = format!("provider = \"entra\"\ntenant = \"{TENANT}\"\nprivate_key = {{ file = {key_file:?} }}");
+    let without_secret = |lines: &str| with(lines).replace("client_secret = { env = \"IDP_SECRET\" }", "");
+    let error = load(&without_secret(&entra)).unwrap_err();
+    assert!(error.contains("needs certificate"), "{error}");
+    let both = format!("{entra}\ncertificate = {{ file = {certificate_file:?} }}");
+    let idp = load(&without_secret(&both)).unwrap().server.idps.remove(0);
+    assert!(matches!(idp.credential, Credential::Key(_)));
+    assert!(!format!("{idp:?}").contains("PRIVATE"));
+    let swapped = both.replace("key.pem", "none").replace("cert.pem", "key.pem").replace("none", "cert.pem");
+    assert!(load(&without_secret(&swapped)).is_err());
+    let file = format!("provider = \"entra\"\ntenant = \"{TENANT}\"\nassertion = {{ file = \"token\" }}");
+    let idp = load(&without_secret(&file)).unwrap().server.idps.remove(0);
+    assert!(matches!(&idp.credential, Credential::File(path) if path.ends_with("/etc/deputy/token")));
+}
+
+#[test]
+fn several_providers_have_names() {
+    let second = "[[idp]]\nprovider = \"google\"\nname = \"staff\"\nlabel = \"Staff\"\nclient_id = \"g\"\n\
+                  client_secret = { env = \"IDP_SECRET\" }\n\n[access]";
+    let text = GOOD.replace("[idp]", "[[idp]]").replace("[access]", second);
+    let idps = load(&text).unwrap().server.idps;
+    let names: Vec<_> = idps.iter().map(|idp| idp.name.as_str()).collect();
+    assert_eq!((names, idps[1].label.as_deref()), (vec!["oidc", "staff"], Some("Staff")));
+    assert_eq!(secret_of(&idps[0]), secret_of(&idps[1]));
+    let misspelt = text.replace("label =", "lable =");
+    assert!(load(&misspelt).unwrap_err().contains("Did you mean `label`?"));
+    assert!(error_of("[idp]", "idp = 3\n[tokens]").contains("a table [idp], or several [[idp]]"));
+}

@@ -1,0 +1,207 @@
+//! One identity provider, as the operator registered deputy there.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deputy_protocol::claims::{Authority, Tenants};
+use deputy_protocol::secret::{ClientSecret, sha256};
+use deputy_protocol::{IdpName, Issuer};
+use jsonwebtoken::{Algorithm, EncodingKey};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+/// One identity provider.
+#[derive(Clone, Debug)]
+pub struct IdpConfig {
+    /// What the configuration calls it. With several providers, it stands in the redirect URI to register there.
+    pub name: IdpName,
+    /// What people call it; by default its host.
+    pub label: Option<String>,
+    /// Which provider it is, and what is special about it.
+    pub kind: IdpKind,
+    /// Our static registration there.
+    pub client_id: String,
+    /// How we prove that it is ours.
+    pub credential: Credential,
+    /// The scopes that we ask for; never what a client asked for.
+    pub scopes: Vec<String>,
+    /// Whether to ask for `offline_access` as well where the provider says that it knows it: without a refresh token of the provider's,
+    /// people sign in again after [`Hearing::silence`](deputy_protocol::family::Hearing::silence).
+    pub offline_access: bool,
+    /// Whether to ask the userinfo endpoint for claims that the ID token lacks.
+    pub userinfo: bool,
+    /// Further parameters of the request that sends people there, such as `access_type=offline`. Our own parameters are never replaced.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl IdpConfig {
+    /// An OpenID provider with discovery, and the scopes that every one of them knows.
+    #[must_use]
+    pub fn openid(name: IdpName, issuer: Issuer, client_id: String, credential: Credential) -> Self {
+        Self {
+            name,
+            label: None,
+            kind: IdpKind::OpenId { issuer },
+            client_id,
+            credential,
+            scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
+            offline_access: true,
+            userinfo: false,
+            parameters: Vec::new(),
+        }
+    }
+
+    /// Microsoft Entra ID. Its ID tokens say all that it tells; the userinfo endpoint knows less, under another name for the person.
+    #[must_use]
+    pub fn entra(name: IdpName, entra: Entra, client_id: String, credential: Credential) -> Self {
+        Self {
+            name,
+            label: Some("Microsoft".to_owned()),
+            kind: IdpKind::Entra(entra),
+            client_id,
+            credential,
+            scopes: ["openid", "profile", "email", "offline_access"].map(str::to_owned).to_vec(),
+            offline_access: false,
+            userinfo: false,
+            parameters: Vec::new(),
+        }
+    }
+}
+
+/// Which provider it is.
+#[derive(Clone, Debug)]
+pub enum IdpKind {
+    /// An OpenID provider that publishes its metadata.
+    OpenId {
+        /// Its issuer, to the letter.
+        issuer: Issuer,
+    },
+    /// Microsoft Entra ID.
+    Entra(Entra),
+}
+
+impl IdpKind {
+    /// Whose ID tokens count.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        match self {
+            Self::OpenId { issuer } => Authority::Issuer(issuer.clone()),
+            Self::Entra(entra) => Authority::Tenants(entra.tenants.clone()),
+        }
+    }
+}
+
+/// The tenants of Microsoft Entra ID whose people may sign in, and where.
+#[derive(Clone, Debug)]
+pub struct Entra {
+    /// The origin of its endpoints: `https://login.microsoftonline.com`, that of a national cloud, or of an external tenant.
+    pub origin: Issuer,
+    /// The tenants.
+    pub tenants: Tenants,
+}
+
+impl Entra {
+    /// What stands in its endpoints' paths: the one tenant, or the word for all of them.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self.tenants.allowed() {
+            [one] => one.as_str(),
+            _ => "organizations",
+        }
+    }
+
+    /// The issuer that its metadata must name: the one tenant's, or the pattern for all of them.
+    #[must_use]
+    pub fn metadata_issuer(&self) -> String {
+        match self.tenants.allowed() {
+            [one] => self.tenants.issuer(one).map_or_else(String::new, |issuer| issuer.to_string()),
+            _ => self.tenants.template().to_owned(),
+        }
+    }
+}
+
+/// How we prove at the provider that a registration is ours.
+#[derive(Clone, Debug, Default)]
+pub enum Credential {
+    /// Not at all: a public client.
+    #[default]
+    None,
+    /// By a secret.
+    Secret(ClientSecret),
+    /// By what we sign with a private key (RFC 7523 §2.2).
+    Key(AssertionKey),
+    /// By an assertion that somebody else renews in a file, such as a workload's identity token.
+    File(PathBuf),
+}
+
+/// A private key of ours, whose public half is known at the provider.
+#[derive(Clone)]
+pub struct AssertionKey {
+    pub(crate) key: EncodingKey,
+    pub(crate) algorithm: Algorithm,
+    /// The key's name there.
+    pub(crate) kid: Option<String>,
+    /// The certificate's SHA-256 thumbprint, base64url (RFC 7515 §4.1.8).
+    pub(crate) thumbprint: Option<String>,
+}
+
+/// A private key or a certificate that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongKey {
+    /// The private key.
+    #[error("there is no RSA or P-256 private key in it, in PEM (PKCS #8: BEGIN PRIVATE KEY) and without a password")]
+    Key,
+    /// The certificate.
+    #[error("there is no certificate in it, in PEM (BEGIN CERTIFICATE)")]
+    Certificate,
+}
+
+impl AssertionKey {
+    /// Reads a private key in PEM. `algorithm` is for RSA keys; a P-256 key signs with ES256.
+    ///
+    /// # Errors
+    /// [`WrongKey::Key`].
+    pub fn from_pem(key: &[u8], rsa: RsaAlgorithm, kid: Option<String>) -> Result<Self, WrongKey> {
+        let (key, algorithm) = match EncodingKey::from_rsa_pem(key) {
+            Ok(key) => (key, rsa.algorithm()),
+            Err(_) => (EncodingKey::from_ec_pem(key).map_err(|_| WrongKey::Key)?, Algorithm::ES256),
+        };
+        Ok(Self { key, algorithm, kid, thumbprint: None })
+    }
+
+    /// Names the key by the first certificate of `pem`, as Entra wants it.
+    ///
+    /// # Errors
+    /// [`WrongKey::Certificate`].
+    pub fn with_certificate(mut self, pem: &[u8]) -> Result<Self, WrongKey> {
+        let der = CertificateDer::from_pem_slice(pem).map_err(|_| WrongKey::Certificate)?;
+        self.thumbprint = Some(URL_SAFE_NO_PAD.encode(sha256(&der)));
+        Ok(self)
+    }
+}
+
+/// With which algorithm an RSA key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RsaAlgorithm {
+    /// What every OpenID provider knows (OIDC Core §15.1).
+    Rs256,
+    /// What Entra asks for.
+    Ps256,
+}
+
+impl RsaAlgorithm {
+    const fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Rs256 => Algorithm::RS256,
+            Self::Ps256 => Algorithm::PS256,
+        }
+    }
+}
+
+impl fmt::Debug for AssertionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AssertionKey").field("algorithm", &self.algorithm).field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
