@@ -24,6 +24,7 @@ mod grants;
 mod hearing;
 mod idp;
 mod keys;
+mod known_clients;
 mod lost_database;
 mod masters;
 mod register;
