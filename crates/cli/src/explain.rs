@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use deputy_fetch::Egress;
 use deputy_protocol::claims::TenantId;
 use deputy_protocol::client::policy::{DocumentPolicy, RegistrationPolicy};
-use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::redirect::{PrivateUse, RedirectRule, RedirectUri};
 use deputy_server::config::{Credential, IdpKind};
 use deputy_server::idp::redirect_uri;
 use deputy_server::{ClientAuth, ClientConfig, Consent, IdpConfig, StoreConfig};
@@ -75,8 +75,12 @@ pub(crate) fn settings(settings: &Settings) -> String {
     row("other clients", if policy.takes_registrations() { &registering } else { how });
     row("with documents", &documents(&policy.documents, &config.documents.egress));
     if let Some(redirects) = &policy.redirects {
-        let uris: Vec<&str> = redirects.iter().map(RedirectUri::as_str).collect();
+        let uris: Vec<&str> = redirects.iter().map(RedirectRule::as_str).collect();
         row("answers to them", &format!("go to these addresses alone: {}", uris.join(" ")));
+    }
+    if policy.private_use != PrivateUse::default() {
+        let uris: Vec<&str> = policy.private_use.iter().map(RedirectUri::as_str).collect();
+        row("own schemes", &if uris.is_empty() { "none".to_owned() } else { uris.join(" ") });
     }
     if !policy.blocked.is_empty() {
         row("kept out", &policy.blocked.join(", "));

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::error::Reason;
 use crate::ids::ClientId;
-use crate::redirect::{Destination, RedirectUri};
+use crate::redirect::{Destination, PrivateUse, RedirectUri};
 use crate::time::Timestamp;
 
 /// Most redirect URIs in one registration.
@@ -189,13 +189,21 @@ impl RawMetadata {
     /// # Errors
     /// One of the `Registration…` reasons.
     pub fn check(self, now: Timestamp) -> Result<Registration, Reason> {
+        self.check_among(&PrivateUse::default(), now)
+    }
+
+    /// [`RawMetadata::check`], with the private-use redirect URIs that the operator allows.
+    ///
+    /// # Errors
+    /// One of the `Registration…` reasons.
+    pub fn check_among(self, private_use: &PrivateUse, now: Timestamp) -> Result<Registration, Reason> {
         let application_type = match self.application_type.as_deref() {
             None => None,
             Some("native") => Some(ApplicationType::Native),
             Some("web") => Some(ApplicationType::Web),
             Some(_) => return Err(Reason::RegistrationMalformed),
         };
-        let redirect_uris = check_redirects(self.redirect_uris.unwrap_or_default(), application_type)?;
+        let redirect_uris = check_redirects(self.redirect_uris.unwrap_or_default(), application_type, private_use)?;
         // RFC 7591 §2: the default is client_secret_basic, so a secret is issued to whoever does not say `none`.
         let auth_method = match self.token_endpoint_auth_method.as_deref() {
             None | Some("client_secret_basic") => AuthMethod::SecretBasic,
@@ -213,11 +221,15 @@ impl RawMetadata {
     }
 }
 
-fn check_redirects(raw: Vec<String>, application_type: Option<ApplicationType>) -> Result<Vec<RedirectUri>, Reason> {
+fn check_redirects(
+    raw: Vec<String>,
+    application_type: Option<ApplicationType>,
+    private_use: &PrivateUse,
+) -> Result<Vec<RedirectUri>, Reason> {
     if raw.is_empty() || raw.len() > REDIRECT_URIS_MAX {
         return Err(Reason::RegistrationRedirects);
     }
-    let uris = raw.into_iter().map(RedirectUri::try_from).collect::<Result<Vec<_>, _>>()?;
+    let uris = raw.iter().map(|raw| private_use.parse(raw)).collect::<Result<Vec<_>, _>>()?;
     let for_web = application_type == Some(ApplicationType::Web);
     if for_web && uris.iter().any(|uri| uri.destination() != Destination::Web) {
         return Err(Reason::RegistrationRedirectNotForWeb);

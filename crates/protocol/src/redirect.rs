@@ -6,6 +6,8 @@
 //! - Comparison is exact; only the port of a loopback URI may differ (RFC 8252 §7.3, RFC 9700 §2.1).
 //! - Nothing is sent to a client without a [`TrustedRedirect`], which only [`match_redirect`] makes.
 
+mod known;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +23,34 @@ pub const REDIRECT_URI_MAX: usize = 2048;
 /// The longest `state` of a client, in bytes: it must fit into cookies until the provider answers.
 pub const STATE_MAX: usize = 4096;
 
+pub use known::{KNOWN_CLIENTS, KnownClient, LOOPBACK, PrivateUse, RedirectRule};
+
 /// Private-use redirect URIs of clients in use, accepted to the letter (AS-42; RFC 8252 §7.1).
 const KNOWN_PRIVATE_USE: &[&str] = &["cursor://anysphere.cursor-mcp/oauth/callback"];
+/// Schemes that browsers or machines keep for themselves: none is a program that somebody wrote for sign-ins.
+const NEVER_PRIVATE_USE: &[&str] = &[
+    "about",
+    "blob",
+    "chrome",
+    "data",
+    "edge",
+    "file",
+    "filesystem",
+    "ftp",
+    "http",
+    "https",
+    "intent",
+    "javascript",
+    "mailto",
+    "sms",
+    "ssh",
+    "tel",
+    "urn",
+    "vbscript",
+    "view-source",
+    "ws",
+    "wss",
+];
 
 /// A redirect URI that may be registered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,6 +94,28 @@ impl RedirectUri {
         // A client reads each parameter of an answer once (RFC 6749 §4.1.2); which of two it reads would be the registrant's choice.
         let own = url.query_pairs().any(|(name, _)| ANSWER.contains(&&*name));
         if canonical && plain && !own && raw.len() <= REDIRECT_URI_MAX { Ok(Self(raw.to_owned())) } else { Err(malformed) }
+    }
+
+    /// [`RedirectUri::parse`], and what an operator may allow beyond: any private-use scheme that is nobody else's.
+    ///
+    /// # Errors
+    /// As [`RedirectUri::parse`].
+    pub fn of_operator(raw: &str) -> Result<Self, Reason> {
+        Self::parse(raw).or_else(|reason| Self::private_use(raw).ok_or(reason))
+    }
+
+    /// A URI with a private-use scheme, in the one form that the URL standard gives it (RFC 8252 §7.1).
+    fn private_use(raw: &str) -> Option<Self> {
+        let url = Url::parse(raw).ok()?;
+        let kept = NEVER_PRIVATE_USE.contains(&url.scheme()) || url.scheme().starts_with("ms-");
+        let plain = url.as_str() == raw
+            && !url.cannot_be_a_base()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && raw.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#' | b'*'));
+        let own = url.query_pairs().any(|(name, _)| ANSWER.contains(&&*name));
+        (!kept && plain && !own && raw.len() <= REDIRECT_URI_MAX).then(|| Self(raw.to_owned()))
     }
 
     /// The URI as registered or as sent.
@@ -132,8 +182,9 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
 impl TryFrom<String> for RedirectUri {
     type Error = Reason;
 
+    /// What we kept: it was accepted once, by whatever the operator allowed then.
     fn try_from(raw: String) -> Result<Self, Reason> {
-        Self::parse(&raw)
+        Self::of_operator(&raw)
     }
 }
 
@@ -189,8 +240,9 @@ pub fn match_redirect(
     issuer: &Issuer,
 ) -> Result<TrustedRedirect, Reason> {
     let presented = presented.ok_or(Reason::RedirectMissing)?;
-    // What could not have been registered was not.
-    let uri = RedirectUri::parse(presented).map_err(|_| Reason::RedirectNotRegistered)?;
+    // To the letter, or what could have been registered.
+    let known = registered.iter().find(|known| known.as_str() == presented).cloned();
+    let uri = known.map_or_else(|| RedirectUri::parse(presented), Ok).map_err(|_| Reason::RedirectNotRegistered)?;
     // An answer to ourselves would be a link of ours, made by a stranger.
     if uri.is_of(issuer) {
         return Err(Reason::RedirectNotRegistered);

@@ -26,7 +26,8 @@ fn register(gateway: &Shared, request: &Incoming) -> Result<Response, Failure> {
     if request.media_type() != "application/json" {
         return Err(Reason::MediaTypeUnsupported.into());
     }
-    let registration = RawMetadata::parse(&request.body)?.check(gateway.clock.now())?;
+    let registration =
+        RawMetadata::parse(&request.body)?.check_among(&gateway.clients.policy().private_use, gateway.clock.now())?;
     let (client, secret) = gateway.clients.register(registration, invited)?;
     tracing::info!(target: "deputy::event", event = "client_registered", client_name = client.registration.name.as_str());
     Ok(json_body(StatusCode::CREATED, &RegistrationResponse::new(&client, secret.as_ref().map(|secret| secret.expose()))))

@@ -10,7 +10,7 @@ use deputy_protocol::ClientId;
 use deputy_protocol::client::AuthMethod;
 use deputy_protocol::client::document::DocumentUrl;
 use deputy_protocol::client::policy::{ClientPolicy, DocumentPolicy, RegistrationPolicy};
-use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::redirect::{Destination, KNOWN_CLIENTS, LOOPBACK, PrivateUse, RedirectRule, RedirectUri};
 use deputy_protocol::secret::{ClientSecret, Digest};
 use deputy_server::config::CLIENT_IDS_AFTER_ROTATION;
 use deputy_server::{ClientAuth, ClientConfig, ClientKeys, DocumentsConfig, WrongClient};
@@ -18,7 +18,7 @@ use deputy_server::{ClientAuth, ClientConfig, ClientKeys, DocumentsConfig, Wrong
 use super::duration::{DAY, bounded};
 use super::file::{Client, Clients, Documents};
 use super::place::{Located, Place};
-use super::{Env, Problem, secret};
+use super::{Env, Problem, secret, suggest};
 
 /// What to do about a secret that is refused.
 const ADVICE: &str = "Make one with: openssl rand -base64 32";
@@ -45,7 +45,8 @@ pub(super) fn policy(raw: &Clients) -> Result<ClientPolicy, Problem> {
     let redirects = raw.redirects.as_ref().map(|all| all.iter().map(redirect).collect::<Result<_, _>>()).transpose()?;
     let documents = raw.documents.as_ref().map(documents).transpose()?.unwrap_or_default();
     let blocked = raw.blocked.iter().map(blocked).collect::<Result<_, _>>()?;
-    Ok(ClientPolicy { registration, documents, redirects, blocked })
+    let private_use = raw.private_use.as_ref().map(|all| private_use(all)).transpose()?.unwrap_or_default();
+    Ok(ClientPolicy { registration, documents, redirects, private_use, blocked })
 }
 
 /// Checks how metadata documents are fetched.
@@ -103,9 +104,45 @@ fn documents(raw: &Located<Documents>) -> Result<DocumentPolicy, Problem> {
     Err(Problem::new(&raw.place, text))
 }
 
-fn redirect(raw: &Located<String>) -> Result<RedirectUri, Problem> {
-    let refused = |reason| Problem::new(&raw.place, format!("no client can have this redirect URI. {reason}"));
-    RedirectUri::parse(&raw.value).map_err(refused)
+fn redirect(raw: &Located<String>) -> Result<RedirectRule, Problem> {
+    RedirectRule::parse(&raw.value).ok_or_else(|| no_redirect(raw))
+}
+
+/// Names of known clients, and addresses with a private-use scheme.
+fn private_use(all: &[Located<String>]) -> Result<PrivateUse, Problem> {
+    let mut uris = Vec::new();
+    for raw in all {
+        match RedirectRule::parse(&raw.value) {
+            Some(RedirectRule::Known(known)) => uris.extend(known.private_use()),
+            Some(RedirectRule::Exact(uri)) if uri.destination() == Destination::PrivateUse => uris.push(uri),
+            Some(RedirectRule::Exact(_) | RedirectRule::Loopback) => {
+                let text = "private_use is for schemes of programs, like \"com.example.app:/callback\", and names of known clients. Others are \
+                            always accepted; redirects narrows them.";
+                return Err(Problem::new(&raw.place, text));
+            }
+            None => return Err(no_redirect(raw)),
+        }
+    }
+    Ok(PrivateUse::of(uris))
+}
+
+/// What is no redirect URI may be a name with a typing error.
+fn no_redirect(raw: &Located<String>) -> Problem {
+    let names = || KNOWN_CLIENTS.iter().map(|known| known.name).chain([LOOPBACK]);
+    if raw.value.contains(':') {
+        let reason = RedirectUri::parse(&raw.value).err().map(|reason| reason.to_string()).unwrap_or_default();
+        return Problem::new(&raw.place, format!("no client can have this redirect URI. {reason}"));
+    }
+    let meant = suggest::nearest(&raw.value, names()).map(|meant| format!(" Did you mean \"{meant}\"?")).unwrap_or_default();
+    let known: Vec<&str> = names().collect();
+    Problem::new(
+        &raw.place,
+        format!(
+            "there is no known client \"{}\".{meant} Known are {}; others by their redirect URI.",
+            raw.value,
+            known.join(", ")
+        ),
+    )
 }
 
 /// An id or a host; what is neither would keep nobody out.

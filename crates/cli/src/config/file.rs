@@ -165,6 +165,7 @@ pub(super) struct Server {
 pub(super) struct Clients {
     pub(super) registration: Option<Located<String>>,
     pub(super) redirects: Option<Vec<Located<String>>>,
+    pub(super) private_use: Option<Vec<Located<String>>>,
     #[serde(default)]
     pub(super) blocked: Vec<Located<String>>,
     pub(super) ids_after_rotation: Option<Located<String>>,

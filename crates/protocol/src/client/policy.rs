@@ -4,7 +4,7 @@ use super::document::DocumentUrl;
 use super::{Client, Proof, Registration};
 use crate::error::Reason;
 use crate::ids::ClientId;
-use crate::redirect::RedirectUri;
+use crate::redirect::{PrivateUse, RedirectRule, RedirectUri};
 
 /// The operator's rules. By default every client may come.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,9 @@ pub struct ClientPolicy {
     pub documents: DocumentPolicy,
     /// Where answers may go to clients that the operator did not register; `None` is anywhere. It comes on top of the match against the
     /// client's own redirect URIs, and never in its place.
-    pub redirects: Option<Vec<RedirectUri>>,
+    pub redirects: Option<Vec<RedirectRule>>,
+    /// To which private-use addresses; by default those of known clients.
+    pub private_use: PrivateUse,
     /// Who is kept out: ids, and hosts of metadata documents.
     pub blocked: Vec<String>,
 }
@@ -113,12 +115,12 @@ impl ClientPolicy {
     /// [`Reason::RedirectNotAllowed`].
     pub fn may_redirect(&self, client: &Client, presented: Option<&str>) -> Result<(), Reason> {
         let by_operator = client.proof == Proof::Operator;
-        let wanted = presented.and_then(|raw| RedirectUri::parse(raw).ok());
+        let wanted = presented.and_then(|raw| RedirectUri::of_operator(raw).ok());
         if by_operator || wanted.is_none_or(|uri| self.allows(&uri)) { Ok(()) } else { Err(Reason::RedirectNotAllowed) }
     }
 
     fn allows(&self, uri: &RedirectUri) -> bool {
-        self.redirects.as_ref().is_none_or(|allowed| allowed.iter().any(|known| known.accepts(uri)))
+        self.private_use.allows(uri) && self.redirects.as_ref().is_none_or(|allowed| allowed.iter().any(|rule| rule.allows(uri)))
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
     }
 
     fn policy(redirects: &[&str], blocked: &[&str]) -> ClientPolicy {
-        let redirects = redirects.iter().map(|raw| RedirectUri::parse(raw).unwrap()).collect();
+        let redirects = redirects.iter().map(|raw| RedirectRule::parse(raw).unwrap()).collect();
         let blocked = blocked.iter().map(|&entry| entry.to_owned()).collect();
         ClientPolicy { redirects: Some(redirects), blocked, ..ClientPolicy::default() }
     }

@@ -90,7 +90,7 @@ impl ClientConfig {
         if redirect_uris.is_empty() || redirect_uris.len() > REDIRECT_URIS_MAX {
             return Err(WrongClient::RedirectCount);
         }
-        let redirect = |raw: &String| RedirectUri::parse(raw).map_err(|reason| WrongClient::Redirect(raw.clone(), reason));
+        let redirect = |raw: &String| RedirectUri::of_operator(raw).map_err(|reason| WrongClient::Redirect(raw.clone(), reason));
         let redirect_uris = redirect_uris.iter().map(redirect).collect::<Result<_, _>>()?;
         Ok(Self { id, name: DisplayName::clean(name), redirect_uris, auth })
     }

@@ -311,7 +311,7 @@ pub(super) async fn code(connection: &mut Connection, code: &Digest<Authorizatio
     let record = CodeRecord {
         digest: code.clone(),
         grant: read_grant(&row)?,
-        redirect_uri: parsed("redirect_uri", row.try_get("redirect_uri")?, RedirectUri::parse)?,
+        redirect_uri: parsed("redirect_uri", row.try_get("redirect_uri")?, RedirectUri::of_operator)?,
         challenge: parsed("challenge", row.try_get("challenge")?, challenge)?,
         refresh: row.try_get("refresh")?,
     };

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deputy_protocol::client::AuthMethod;
 use deputy_protocol::client::policy::RegistrationPolicy;
-use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::redirect::{PrivateUse, RedirectRule, RedirectUri};
 use deputy_protocol::secret::ClientSecret;
 use deputy_server::{ClientAuth, ClientConfig};
 use http::Method;
@@ -166,7 +166,7 @@ async fn as_21_registration_that_is_off_is_gone_and_so_is_who_came_by_it() {
 #[tokio::test]
 async fn a_048_the_operators_list_of_redirect_uris_comes_on_top_of_the_clients_own() {
     let world = World::with(|config| {
-        let allowed = ["https://claude.test/cb", "http://localhost/callback"].map(|raw| RedirectUri::parse(raw).unwrap());
+        let allowed = ["https://claude.test/cb", "http://localhost/callback"].map(|raw| RedirectRule::parse(raw).unwrap());
         config.client_policy.redirects = Some(allowed.to_vec());
         config.clients = vec![ClientConfig::new("own", "Own", &["https://own.test/cb".to_owned()], ClientAuth::Public).unwrap()];
     })
@@ -190,6 +190,38 @@ async fn a_048_the_operators_list_of_redirect_uris_comes_on_top_of_the_clients_o
     let own = Client { id: "own".to_owned(), secret: None, redirect: "https://own.test/cb".to_owned() };
     assert_eq!(status(&own, "https://own.test/cb").await.0, 200);
     assert_eq!(status(&own, "https://claude.test/cb").await.0, 400);
+}
+
+#[tokio::test]
+async fn as_42_the_operators_list_of_schemes_decides_for_strangers_and_its_own_clients_need_none() {
+    const OWN: &str = "com.corp.app:/oauth/cb";
+    const CURSOR: &str = "cursor://anysphere.cursor-mcp/oauth/callback";
+    let operators = || vec![ClientConfig::new("own", "Own", &["com.corp.tool:/cb".to_owned()], ClientAuth::Public).unwrap()];
+    let world = World::with(|config| config.clients = operators()).await;
+    let register = async |world: &World, uri: &str| {
+        let answer =
+            post_json(&world.at("/register"), &json!({ "redirect_uris": [uri], "token_endpoint_auth_method": "none" })).await;
+        (answer.status.as_u16(), answer.json()["error"].as_str().map(str::to_owned))
+    };
+    let refused = (400, Some("invalid_redirect_uri".to_owned()));
+    assert_eq!((register(&world, OWN).await, register(&world, CURSOR).await), (refused.clone(), (201, None)));
+    let cursor = world.register(CURSOR).await;
+    let own = Client { id: "own".to_owned(), secret: None, redirect: "com.corp.tool:/cb".to_owned() };
+    assert!(!world.code(&own).await.is_empty() && !world.code(&cursor).await.is_empty());
+    let listed = world
+        .restarted(|config| {
+            config.clients = operators();
+            config.client_policy.private_use = PrivateUse::of(vec![RedirectUri::of_operator(OWN).unwrap()]);
+        })
+        .await;
+    assert_eq!((register(&listed, OWN).await, register(&listed, CURSOR).await), ((201, None), refused));
+    let app = listed.register(OWN).await;
+    assert!(!listed.code(&app).await.is_empty() && !listed.code(&own).await.is_empty());
+    let near = get(&listed.authorize_url(&app, &[("redirect_uri", "com.corp.app:/oauth/cb2")])).await;
+    assert!(near.status == 400 && near.text().contains("redirect_not_allowed"), "{}", near.text());
+    // Whoever registered it before the list was made gets no answer there any more.
+    let before = get(&listed.authorize_url(&cursor, &[])).await;
+    assert!(before.status == 400 && before.text().contains("redirect_not_allowed"), "{}", before.text());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use deputy_protocol::client::AuthMethod;
 use deputy_protocol::client::policy::DocumentPolicy;
+use deputy_protocol::redirect::{RedirectRule, RedirectUri};
 use deputy_protocol::secret::ClientSecret;
 use deputy_server::ClientAuth;
 
@@ -117,6 +118,31 @@ fn the_policy_about_clients_is_read() {
     {
         assert!(said.contains(words), "{said}");
     }
+}
+
+#[test]
+fn as_42_known_clients_have_names_and_schemes_are_a_list() {
+    let policy = |lines: &str| load(&format!("{GOOD}[clients]\n{lines}\n")).map(|settings| settings.server.client_policy);
+    let uri = |raw: &str| RedirectUri::of_operator(raw).unwrap();
+    let cursor = uri("cursor://anysphere.cursor-mcp/oauth/callback");
+    assert!(policy("").unwrap().private_use.allows(&cursor));
+    assert!(!policy("private_use = []").unwrap().private_use.allows(&cursor));
+    let own = policy("private_use = [\"claude\", \"com.corp.app:/cb\"]").unwrap().private_use;
+    assert!(own.allows(&uri("com.corp.app:/cb")) && !own.allows(&cursor));
+    let redirects = policy("redirects = [\"claude\", \"loopback\", \"https://app.test/cb\"]").unwrap().redirects.unwrap();
+    assert_eq!(redirects.iter().map(RedirectRule::as_str).collect::<Vec<_>>(), ["claude", "loopback", "https://app.test/cb"]);
+    for (lines, text) in [
+        ("redirects = [\"curser\"]", "Did you mean \"cursor\"?"),
+        ("redirects = [\"javascript:alert(1)\"]", "no client can have this redirect URI"),
+        ("private_use = [\"https://app.test/cb\"]", "private_use is for schemes of programs"),
+        ("private_use = [\"loopback\"]", "private_use is for schemes of programs"),
+        ("private_use = [\"file:///x\"]", "no client can have this redirect URI"),
+    ] {
+        let error = policy(lines).unwrap_err();
+        assert!(error.contains(text), "{lines}: {error}");
+    }
+    let said = crate::explain::settings(&load(&format!("{GOOD}[clients]\nprivate_use = []\n")).unwrap());
+    assert!(said.contains("own schemes      none"), "{said}");
 }
 
 #[test]
