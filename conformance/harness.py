@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 from person import Browser
+from tls import Authority
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
@@ -32,6 +34,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def trust() -> ssl.SSLContext:
+    """Whom the environment trusts: no proxy of it, but its authority."""
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
 
 
 class Service:
@@ -51,7 +58,7 @@ class Service:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.command[0]} ended at once:\n{self.tail()}")
             with contextlib.suppress(httpx2.HTTPError):
-                if httpx2.get(url, trust_env=False, timeout=2).status_code < 500:
+                if httpx2.get(url, trust_env=False, verify=trust(), timeout=2).status_code < 500:
                     return self
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.command[0]} is not ready after {seconds} s:\n{self.tail()}")
@@ -156,16 +163,26 @@ access_token_lifetime = "{lifetime}"
 
 
 @contextlib.contextmanager
-def world(deputy: str, folder: Path, lifetime: str = "5m", env: dict[str, str] | None = None):
-    """Starts the three services, yields a World, and ends them whatever happens."""
+def world(
+    deputy: str,
+    folder: Path,
+    lifetime: str = "5m",
+    env: dict[str, str] | None = None,
+    tls: Authority | None = None,
+    more: str = "",
+):
+    """Starts the services, yields a World, and ends them whatever happens. With `tls`, the gateway is known by the https address of a proxy
+    in front of it; `more` follows in its configuration."""
     folder.mkdir(parents=True)
     gateway_port, idp_port, backend_port = free_port(), free_port(), free_port()
-    url, idp, backend = (f"http://{at}" for at in (f"localhost:{gateway_port}", f"127.0.0.1:{idp_port}", f"127.0.0.1:{backend_port}"))
+    inside, idp, backend = (f"http://{at}" for at in (f"localhost:{gateway_port}", f"127.0.0.1:{idp_port}", f"127.0.0.1:{backend_port}"))
+    tls_port = free_port() if tls else None
+    url = f"https://localhost:{tls_port}" if tls else inside
     secret = folder / "idp-secret"
     secret.write_text("not-a-secret-but-long-enough-for-a-test")
     secret.chmod(0o600)
     config = folder / "deputy.toml"
-    config.write_text(CONFIGURATION.format(url=url, port=gateway_port, folder=folder, idp=idp, backend=backend, lifetime=lifetime))
+    config.write_text(CONFIGURATION.format(url=url, port=gateway_port, folder=folder, idp=idp, backend=backend, lifetime=lifetime) + more)
     with contextlib.ExitStack() as stack:
 
         def start(name: str, *command: str, **more) -> Service:
@@ -177,7 +194,13 @@ def world(deputy: str, folder: Path, lifetime: str = "5m", env: dict[str, str] |
         server = start("backend", sys.executable, "backend.py", str(backend_port))
         provider.ready(f"{idp}/.well-known/openid-configuration")
         server.ready(f"{backend}/test/count")
-        gateway = start("deputy", deputy, "serve", "-c", str(config), env=env).ready(f"{url}/healthz")
+        gateway = start("deputy", deputy, "serve", "-c", str(config), env=env).ready(f"{inside}/healthz")
+        if tls:
+            os.environ.update(tls.trusted())
+            stack.callback(lambda: [os.environ.pop(name, None) for name in tls.trusted()])
+            start("tls", sys.executable, "tls.py", "proxy", str(tls_port), str(tls.certificate), str(tls.key), str(gateway_port)).ready(
+                f"{url}/healthz"
+            )
         yield World(url, idp, backend, folder, gateway)
 
 

@@ -6,6 +6,7 @@ did as one JSON line to $BROWSER_LOG, where the runner counts the consents.
 
 import json
 import os
+import ssl
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -59,7 +60,8 @@ class Browser:
 
     def __init__(self, person: str | None = None, stop: str | None = None) -> None:
         self.stop = stop
-        self.http = httpx2.Client(follow_redirects=False, timeout=20, trust_env=False, headers={"accept": "text/html"})
+        trusted = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
+        self.http = httpx2.Client(follow_redirects=False, timeout=20, trust_env=False, verify=trusted, headers={"accept": "text/html"})
         if person:
             self.http.cookies.set("person", person, domain="127.0.0.1")
 

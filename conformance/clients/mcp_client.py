@@ -6,7 +6,7 @@ import sys
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
-from common import drive
+from common import drive, trust
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
@@ -55,8 +55,9 @@ async def main(url: str) -> None:
 
     callback, memory = Callback(), Memory()
     metadata = OAuthClientMetadata(client_name="MCP Python SDK", redirect_uris=[await callback.listen()])
-    auth = OAuthClientProvider(url, metadata, memory, open_browser, callback.result)
-    async with httpx2.AsyncClient(auth=auth, timeout=30, trust_env=False) as http:
+    document = os.environ.get("CLIENT_METADATA_URL")
+    auth = OAuthClientProvider(url, metadata, memory, open_browser, callback.result, client_metadata_url=document)
+    async with httpx2.AsyncClient(auth=auth, timeout=30, trust_env=False, verify=trust()) as http:
         async with Client(streamable_http_client(url, http_client=http)) as client:
             await drive(url, client, lambda: memory.tokens.access_token)
 

@@ -25,6 +25,7 @@ const memory = {};
 const state = createHash('sha256').update(redirectUrl).digest('base64url');
 const authProvider = {
   redirectUrl,
+  clientMetadataUrl: process.env.CLIENT_METADATA_URL,
   clientMetadata: { client_name: 'MCP TypeScript SDK', redirect_uris: [redirectUrl], token_endpoint_auth_method: 'none' },
   state: () => state,
   clientInformation: () => memory.client,
