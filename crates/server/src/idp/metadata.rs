@@ -6,6 +6,7 @@ use std::time::Duration;
 use deputy_fetch::{Client as FetchClient, Endpoint};
 #[cfg(feature = "test-hooks")]
 use deputy_protocol::Issuer;
+use deputy_protocol::claims::TenantId;
 use deputy_protocol::{Reason, Timestamp};
 use http::StatusCode;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -235,7 +236,7 @@ impl Directory {
     async fn fetch_keys(&self) -> Result<JwkSet, IdpFailure> {
         let metadata = self.metadata().await?;
         let raw: RawKeys = self.fetch_json(&metadata.jwks_uri, "the key set").await?;
-        Ok(readable(raw))
+        Ok(readable(raw, &self.issuer))
     }
 
     async fn fetch_json<T: serde::de::DeserializeOwned>(&self, from: &Endpoint, what: &str) -> Result<T, IdpFailure> {
@@ -271,9 +272,22 @@ fn checked(raw: RawMetadata, issuer: &str) -> Result<Metadata, IdpFailure> {
     })
 }
 
-/// The keys that we can read.
-fn readable(raw: RawKeys) -> JwkSet {
-    JwkSet { keys: raw.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()).collect() }
+/// The keys that we can read. One that names an issuer signs for that one alone: among the keys for all of Entra's tenants are such for
+/// personal accounts (learn.microsoft.com, "Claims validation": the issuer of the signing key).
+fn readable(raw: RawKeys, issuer: &str) -> JwkSet {
+    let ours = |key: &serde_json::Value| {
+        key.get("issuer").is_none_or(|named| named.as_str().is_some_and(|named| signs_for(named, issuer)))
+    };
+    JwkSet { keys: raw.keys.into_iter().filter(ours).filter_map(|key| serde_json::from_value::<Jwk>(key).ok()).collect() }
+}
+
+/// Whether a key of the issuer `named`, perhaps a pattern for all tenants, signs for `issuer`.
+fn signs_for(named: &str, issuer: &str) -> bool {
+    let fills = |(before, after): (&str, &str)| {
+        let tenant = issuer.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        tenant.is_some_and(|tenant| TenantId::parse(tenant).is_some())
+    };
+    named == issuer || named.split_once("{tenantid}").is_some_and(fills)
 }
 
 /// The endpoints of a discovery document, for the fuzzer: authorization, token, keys, and userinfo if there is one.
@@ -287,7 +301,7 @@ pub(crate) fn probe(json: &[u8], issuer: &Issuer) -> Option<Vec<Endpoint>> {
 /// A key set, for the fuzzer.
 #[cfg(feature = "test-hooks")]
 pub(crate) fn probe_keys(json: &[u8]) -> Option<JwkSet> {
-    deputy_fetch::object(json).ok().map(readable)
+    deputy_fetch::object(json).ok().map(|raw| readable(raw, "https://idp.test"))
 }
 
 fn endpoint(name: &str, url: &str) -> Result<Endpoint, IdpFailure> {

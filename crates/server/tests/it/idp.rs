@@ -5,6 +5,8 @@ mod renewal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use deputy_fetch::{Client as FetchClient, Limits};
@@ -18,6 +20,8 @@ use deputy_server::clock::Clock;
 use deputy_server::config::Credential;
 use deputy_server::idp::{IdpFailure, Provider, SignIn};
 use deputy_server::random::bytes;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
 use crate::support::clock::TestClock;
@@ -388,4 +392,18 @@ fn alice(idp: &Idp) -> Subject {
 /// Somebody about whom the provider will say nothing.
 fn somebody(sub: &str) -> Subject {
     serde_json::from_value(json!({ "idp": "https://idp.test", "sub": sub })).unwrap()
+}
+
+/// A private key in PEM, and its public half.
+pub fn rsa() -> (String, Jwk) {
+    let der = KeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+    let key = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+    (pem, Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap())
+}
+
+/// For whom an assertion is.
+pub fn audience(claims: &Value) -> Vec<&str> {
+    let one = claims["aud"].as_str().map(|one| vec![one]);
+    one.unwrap_or_else(|| claims["aud"].as_array().unwrap().iter().filter_map(Value::as_str).collect())
 }

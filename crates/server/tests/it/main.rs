@@ -27,6 +27,7 @@ mod keys;
 mod known_clients;
 mod lost_database;
 mod masters;
+mod providers;
 mod register;
 mod remember;
 mod resource;

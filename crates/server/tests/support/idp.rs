@@ -44,6 +44,10 @@ pub struct Faults {
     pub discovery: Option<Edit<Value>>,
     /// How to answer a refresh request.
     pub refresh: Option<OnRefresh>,
+    /// Takes any client assertion instead of the secret.
+    pub takes_assertions: bool,
+    /// Edits the key set.
+    pub keys: Option<Edit<Value>>,
 }
 
 /// How to answer a refresh request otherwise than by new tokens for an old one. Who is in them, `Faults::claims` says.
@@ -83,6 +87,8 @@ pub struct Idp {
     pub authorizations: AtomicUsize,
     pub exchanges: AtomicUsize,
     pub key_requests: AtomicUsize,
+    /// The form of every token request.
+    pub forms: Mutex<Vec<HashMap<String, String>>>,
     /// The query of every authorization request.
     pub asked: Mutex<Vec<HashMap<String, String>>>,
     key: Mutex<Key>,
@@ -116,6 +122,7 @@ impl Idp {
             authorizations: AtomicUsize::new(0),
             exchanges: AtomicUsize::new(0),
             key_requests: AtomicUsize::new(0),
+            forms: Mutex::default(),
             asked: Mutex::default(),
             key: Mutex::new(new_key("first")),
             codes: Mutex::default(),
@@ -126,6 +133,8 @@ impl Idp {
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
+            // As Entra has it: the tenant stands in front.
+            .route("/{tenant}/v2.0/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
             .route("/authorize", get(authorize))
             .route("/token", post(token))
@@ -220,7 +229,11 @@ async fn discovery(State(idp): State<Arc<Idp>>) -> Response {
 
 async fn keys(State(idp): State<Arc<Idp>>) -> Response {
     idp.key_requests.fetch_add(1, Ordering::SeqCst);
-    answer(200, &json!({ "keys": [idp.public_key()] }))
+    let mut document = json!({ "keys": [idp.public_key()] });
+    if let Some(edit) = idp.faults.lock().expect("a lock").keys.clone() {
+        edit(&mut document);
+    }
+    answer(200, &document)
 }
 
 fn pairs(encoded: &[u8]) -> HashMap<String, String> {
@@ -266,7 +279,9 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(body): R
     }
     let secret: String = form_urlencoded::byte_serialize(CLIENT_SECRET.as_bytes()).collect();
     let expected = format!("Basic {}", STANDARD.encode(format!("{CLIENT_ID}:{secret}")));
-    if headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) != Some(expected.as_str()) {
+    idp.forms.lock().expect("a lock").push(form.clone());
+    let asserted = faults.takes_assertions && form.contains_key("client_assertion");
+    if !asserted && headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) != Some(expected.as_str()) {
         return refuse("invalid_client");
     }
     match renewed {
@@ -301,7 +316,7 @@ async fn refresh(idp: &Idp, token: &str, form: &HashMap<String, String>, faults:
     match faults.refresh {
         Some(OnRefresh::Hang) => return std::future::pending().await,
         Some(OnRefresh::Status(status)) => return StatusCode::from_u16(status).expect("a status").into_response(),
-        _ if form.len() != 2 => return refuse("invalid_request"),
+        _ if form.len() != 2 && !faults.takes_assertions => return refuse("invalid_request"),
         _ => (),
     }
     let person = idp.renewable.lock().expect("a lock").get(token).cloned();

@@ -1,0 +1,357 @@
+//! More than one provider, Entra's tenants, and how we prove ourselves there (OC-04, A-118, A-127, A-134, A-138, A-139).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deputy_guard::jws;
+use deputy_protocol::claims::{SignedClaims, TenantId, Tenants};
+use deputy_protocol::secret::{ClientSecret, sha256};
+use deputy_protocol::{IdpName, Issuer};
+use deputy_server::IdpConfig;
+use deputy_server::clock::Clock;
+use deputy_server::config::{AssertionKey, Credential, Entra, RsaAlgorithm};
+use deputy_server::{Config, StartError};
+use http::Method;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use serde_json::{Value, json};
+
+use super::idp::{audience, rsa};
+use crate::support::clock::TestClock;
+use crate::support::http::{Answer, Browser, claims, get};
+use crate::support::idp::{CLIENT_ID, CLIENT_SECRET, Faults, Idp};
+use crate::support::{Client, HONEST, World};
+
+const T1: &str = "11111111-aaaa-4bbb-8ccc-000000000001";
+const T2: &str = "22222222-aaaa-4bbb-8ccc-000000000002";
+const T3: &str = "33333333-aaaa-4bbb-8ccc-000000000003";
+
+fn name(raw: &str) -> IdpName {
+    IdpName::parse(raw).unwrap()
+}
+
+fn secret() -> Credential {
+    Credential::Secret(ClientSecret::from_text(CLIENT_SECRET.to_owned()))
+}
+
+fn openid(raw: &str, idp: &Idp) -> IdpConfig {
+    IdpConfig::openid(name(raw), Issuer::parse(&idp.issuer).unwrap(), CLIENT_ID.to_owned(), secret())
+}
+
+/// A gateway with the provider that every test has, called `first`, and another, called `second`.
+async fn two() -> (World, Arc<Idp>) {
+    let clock = Arc::new(TestClock::new());
+    let (first, second) = (Idp::start(Arc::clone(&clock)).await, Idp::start(Arc::clone(&clock)).await);
+    let configs = vec![openid("first", &first), openid("second", &second)];
+    let world = World::with_idp(first, clock, |config| config.idps = configs).await.unwrap_or_else(|error| panic!("{error}"));
+    (world, second)
+}
+
+/// Allows a client's request at the page, with the provider of this name.
+async fn choose(world: &World, browser: &mut Browser, client: &Client, idp: &str) -> Answer {
+    let page = browser.open(&world.authorize_url(client, &[]), HONEST).await;
+    browser.decide(&world.origin, &page.ticket(), &format!("approve:{idp}")).await
+}
+
+async fn subject_by(world: &World, idp: &str) -> Value {
+    let client = world.register(HONEST).await;
+    let mut browser = Browser::default();
+    let sent = choose(world, &mut browser, &client, idp).await;
+    let back = browser.open(sent.location().expect("the provider").as_str(), HONEST).await;
+    let tokens = world.redeem(&client, &back.sent("code").unwrap_or_else(|| panic!("{} {}", back.status, back.text()))).await;
+    claims(tokens.json()["access_token"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_138_oc_08_one_address_at_two_providers_is_two_people() {
+    let (world, second) = two().await;
+    let client = world.register(HONEST).await;
+    let page = get(&world.authorize_url(&client, &[])).await.text();
+    for words in ["value=\"approve:first\"", "value=\"approve:second\""] {
+        assert!(page.contains(words), "{page}");
+    }
+    let (one, other) = (subject_by(&world, "first").await, subject_by(&world, "second").await);
+    assert_eq!((&one["email"], &one["idp_sub"]), (&other["email"], &other["idp_sub"]));
+    assert_ne!(one["sub"], other["sub"]);
+    assert_eq!((&one["idp"], &other["idp"]), (&json!(world.idp.issuer), &json!(second.issuer)));
+    // Nobody chose: nobody is asked.
+    let mut browser = Browser::default();
+    for decision in ["approve", "approve:third", "approve:"] {
+        let page = browser.open(&world.authorize_url(&client, &[]), HONEST).await;
+        let answer = browser.decide(&world.origin, &page.ticket(), decision).await;
+        assert!(answer.status == 400 && answer.location().is_none(), "{decision}: {}", answer.text());
+    }
+    assert_eq!((world.idp.authorizations(), second.authorizations()), (1, 1));
+}
+
+/// Mix-up (RFC 9700 §4.4): what one provider says never counts as another's, whoever brings it to whose address.
+#[tokio::test]
+async fn oc_04_an_answer_counts_at_its_own_providers_address_alone() {
+    let (world, second) = two().await;
+    let client = world.register(HONEST).await;
+    let mut browser = Browser::default();
+    let sent = choose(&world, &mut browser, &client, "second").await;
+    let asked = sent.location().unwrap();
+    assert!(asked.as_str().starts_with(&second.issuer));
+    let callback = browser.open(asked.as_str(), &world.at("/callback")).await.location().expect("a callback");
+    assert_eq!(callback.path(), "/callback/second");
+    let exchanges = || (world.idp.exchanges(), second.exchanges());
+    let elsewhere = |path: &str| format!("{}{path}?{}", world.origin, callback.query().unwrap());
+    for path in ["/callback/first", "/callback", "/callback/", "/callback/third", "/callback/second/x", "/callback/%73econd"] {
+        let mut copy = browser.clone();
+        let answer = copy.open(&elsewhere(path), HONEST).await;
+        assert!(
+            answer.location().is_none() && answer.status.is_client_error() || answer.status == 500,
+            "{path}: {}",
+            answer.text()
+        );
+        assert_eq!(exchanges(), (0, 0), "{path}: the code was sent somewhere");
+    }
+    let back = browser.open(callback.as_str(), HONEST).await;
+    assert!(back.sent("code").is_some(), "{}", back.text());
+    assert_eq!(exchanges(), (0, 1));
+}
+
+/// What is registered at the only provider is one address; a name below it is nobody's.
+#[tokio::test]
+async fn oc_04_the_only_provider_has_the_plain_address() {
+    let world = World::new().await;
+    let client = world.register(HONEST).await;
+    let mut browser = Browser::default();
+    let page = browser.open(&world.authorize_url(&client, &[]), HONEST).await;
+    let sent = browser.decide(&world.origin, &page.ticket(), "approve").await;
+    let asked = sent.location().unwrap();
+    let redirect = asked.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
+    assert_eq!(redirect, world.at("/callback"));
+    let callback = browser.open(asked.as_str(), &world.at("/callback")).await.location().unwrap();
+    let below = browser.clone().open(&format!("{}/callback/idp?{}", world.origin, callback.query().unwrap()), HONEST).await;
+    assert!(below.location().is_none() && below.status.is_client_error(), "{}", below.text());
+    assert_eq!(world.idp.exchanges(), 0);
+}
+
+#[tokio::test]
+async fn two_providers_that_vouch_for_the_same_people_do_not_start() {
+    let clock = Arc::new(TestClock::new());
+    let idp = Idp::start(Arc::clone(&clock)).await;
+    for (configs, words) in [
+        (vec![openid("a", &idp), openid("b", &idp)], "vouch for the same people"),
+        (vec![openid("a", &idp), openid("a", &idp)], "two identity providers are called"),
+        (vec![], "no identity provider"),
+    ] {
+        let started = World::with_idp(Arc::clone(&idp), Arc::clone(&clock), |config| config.idps = configs).await;
+        let Err(StartError::Config(said)) = started.map(drop) else { panic!("started: {words}") };
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+/// A provider that the configuration no longer names vouches for nobody, and nothing of its people is lost.
+#[tokio::test]
+async fn r32_who_signed_in_at_a_provider_of_yesterday_signs_in_again() {
+    let (world, second) = two().await;
+    let client = world.register(HONEST).await;
+    let mut browser = Browser::default();
+    let sent = choose(&world, &mut browser, &client, "second").await;
+    let back = browser.open(sent.location().unwrap().as_str(), HONEST).await;
+    let tokens = world.redeem(&client, &back.sent("code").unwrap()).await.json();
+    let refresh = tokens["refresh_token"].as_str().unwrap().to_owned();
+    let only = world.restarted(|config| config.idps = vec![openid("first", &second)]).await;
+    only.clock.advance(400);
+    // The same people under another name: all is well.
+    let renewed = only.refresh(&client, &refresh).await;
+    assert_eq!(renewed.status, 200);
+    let refresh = renewed.json()["refresh_token"].as_str().unwrap().to_owned();
+    let other = Idp::start(Arc::clone(&only.clock)).await;
+    let gone = only.restarted(|config| config.idps = vec![openid("second", &other)]).await;
+    gone.clock.advance(400);
+    let answer = gone.refresh(&client, &refresh).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (400, Some("invalid_grant")), "{}", answer.text());
+    let again = gone.restarted(|config| config.idps = vec![openid("second", &second)]).await;
+    assert_eq!(again.refresh(&client, &refresh).await.status, 200);
+}
+
+/// Entra as we are configured towards it: the provider of the tests, which writes its issuers as this says.
+fn entra(idp: &Idp, tenants: &[&str]) -> Entra {
+    let origin = Issuer::parse(&idp.issuer).unwrap();
+    let allowed = tenants.iter().map(|tenant| TenantId::parse(tenant).unwrap()).collect();
+    Entra { tenants: Tenants::new(&format!("{origin}/{{tenantid}}/v2.0"), allowed).unwrap(), origin }
+}
+
+/// How Entra says who signed in: the tenant `tid`, in a token whose issuer names `named`.
+fn says(idp: &Idp, metadata: &str, tid: Value, named: &str) -> Faults {
+    let (discovered, issuer) = (format!("{}/{metadata}/v2.0", idp.issuer), format!("{}/{named}/v2.0", idp.issuer));
+    Faults {
+        discovery: Some(Arc::new(move |document| document["issuer"] = json!(discovered))),
+        claims: Some(Arc::new(move |claims: &mut Value| {
+            let object = claims.as_object_mut().unwrap();
+            object.insert("iss".to_owned(), json!(issuer));
+            object.insert("oid".to_owned(), json!(format!("oid-of-{}", object["sub"].as_str().unwrap())));
+            object.insert("sub".to_owned(), json!("pairwise"));
+            object.insert("tid".to_owned(), tid.clone());
+        })),
+        ..Faults::default()
+    }
+}
+
+async fn with_entra(tenants: &[&str], metadata: &str, edit: impl FnOnce(&mut Config)) -> World {
+    let clock = Arc::new(TestClock::new());
+    let idp = Idp::start(Arc::clone(&clock)).await;
+    idp.misbehave(says(&idp, metadata, json!(T1), T1));
+    let config = IdpConfig::entra(name("entra"), entra(&idp, tenants), CLIENT_ID.to_owned(), secret());
+    let started = World::with_idp(idp, clock, |all| {
+        all.idps = vec![config];
+        edit(all);
+    });
+    started.await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test]
+async fn a_139_entra_people_are_the_oid_in_an_allowed_tenant() {
+    for (tenants, metadata) in [(&[T1][..], T1), (&[T1, T2][..], "{tenantid}")] {
+        let world = with_entra(tenants, metadata, |_| ()).await;
+        let client = world.register(HONEST).await;
+        let tokens = world.redeem(&client, &world.code(&client).await).await.json();
+        let said = claims(tokens["access_token"].as_str().unwrap());
+        assert_eq!((&said["idp_sub"], &said["idp"]), (&json!("oid-of-alice"), &json!(format!("{}/{T1}/v2.0", world.idp.issuer))));
+        // Asked where it answers for these tenants, with nothing of the client's (OC-12).
+        let asked = world.idp.asked.lock().unwrap().last().cloned().unwrap();
+        assert!(!asked.contains_key("resource") && asked["scope"] == "openid profile email offline_access", "{asked:?}");
+        world.clock.advance(400);
+        assert_eq!(world.refresh(&client, tokens["refresh_token"].as_str().unwrap()).await.status, 200, "and again at a refresh");
+    }
+}
+
+#[tokio::test]
+async fn a_139_tokens_of_other_tenants_give_no_code() {
+    let world = with_entra(&[T1, T2], "{tenantid}", |_| ()).await;
+    let client = world.register(HONEST).await;
+    for (tid, named, reason) in [
+        (json!(T3), T3, "tenant_not_allowed"),
+        (json!(T2), T1, "id_token_issuer"),
+        (json!(T1), T2, "id_token_issuer"),
+        (json!(T1), T3, "id_token_issuer"),
+        (json!(T1), "{tenantid}", "id_token_issuer"),
+        (json!(null), T1, "id_token_issuer"),
+        (json!("organizations"), "organizations", "id_token_issuer"),
+    ] {
+        world.idp.misbehave(says(&world.idp, "{tenantid}", tid.clone(), named));
+        let answer = world.approve(&mut Browser::default(), &client).await;
+        assert!(answer.location().is_none() && answer.text().contains(reason), "{tid} {named}: {}", answer.text());
+    }
+    world.idp.misbehave(says(&world.idp, "{tenantid}", json!(T2), T2));
+    assert!(world.approve(&mut Browser::default(), &client).await.sent("code").is_some());
+}
+
+/// Among the keys for all tenants are such for one issuer alone.
+#[tokio::test]
+async fn a_139_a_key_of_another_issuer_signs_for_nobody_here() {
+    for (tenants, metadata, issuer, good) in [
+        (&[T1][..], T1, "{tenantid}", true),
+        (&[T1][..], T1, T1, true),
+        (&[T1][..], T1, T2, false),
+        (&[T1, T2][..], "{tenantid}", "{tenantid}", true),
+        (&[T1, T2][..], "{tenantid}", T3, false),
+    ] {
+        let world = with_entra(tenants, metadata, |_| ()).await;
+        let named = format!("{}/{issuer}/v2.0", world.idp.issuer);
+        let faults = Faults {
+            keys: Some(Arc::new(move |document: &mut Value| document["keys"][0]["issuer"] = json!(named))),
+            ..says(&world.idp, metadata, json!(T1), T1)
+        };
+        world.idp.misbehave(faults);
+        let client = world.register(HONEST).await;
+        let answer = world.approve(&mut Browser::default(), &client).await;
+        assert_eq!(answer.sent("code").is_some(), good, "{metadata} {issuer}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_125_entra_metadata_must_name_the_tenant_that_was_asked() {
+    let clock = Arc::new(TestClock::new());
+    let idp = Idp::start(Arc::clone(&clock)).await;
+    for metadata in [T2, "{tenantid}", "common"] {
+        idp.misbehave(says(&idp, metadata, json!(T1), T1));
+        let config = IdpConfig::entra(name("entra"), entra(&idp, &[T1]), CLIENT_ID.to_owned(), secret());
+        let started = World::with_idp(Arc::clone(&idp), Arc::clone(&clock), |all| all.idps = vec![config]).await;
+        assert!(matches!(started.map(drop), Err(StartError::Idp(_))), "{metadata}");
+    }
+}
+
+/// The last token request's assertion, verified by the key that we registered.
+fn assertion(world: &World, key: &Jwk, algorithm: Algorithm) -> (Value, Value) {
+    let form = world.idp.forms.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    assert!(form["client_id"] == CLIENT_ID && !form.contains_key("client_secret"), "{form:?}");
+    let token = &form["client_assertion"];
+    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap();
+    let mut key = key.clone();
+    key.common.key_algorithm = None;
+    key.common.key_id = header["kid"].as_str().map(str::to_owned);
+    let claims: SignedClaims<Value> = jws::verify(token, &JwkSet { keys: vec![key] }, &[algorithm]).expect("signed by us");
+    (header, claims.into_inner())
+}
+
+#[tokio::test]
+async fn a_134_a_private_key_proves_us_for_one_audience_for_a_minute_and_once() {
+    let (pem, public) = rsa();
+    let certificate = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+    let key = AssertionKey::from_pem(pem.as_bytes(), RsaAlgorithm::Ps256, None).unwrap();
+    let key = key.with_certificate(certificate.as_bytes()).unwrap();
+    let world = with_entra(&[T1], T1, |config| config.idps[0].credential = Credential::Key(key)).await;
+    let faults = || Faults { takes_assertions: true, ..says(&world.idp, T1, json!(T1), T1) };
+    world.idp.misbehave(faults());
+    let client = world.register(HONEST).await;
+    let tokens = world.redeem(&client, &world.code(&client).await).await.json();
+    let (header, said) = assertion(&world, &public, Algorithm::PS256);
+    assert_eq!((header["alg"].as_str(), header["typ"].as_str()), (Some("PS256"), Some("JWT")));
+    assert_eq!(header["x5t#S256"], URL_SAFE_NO_PAD.encode(sha256(&[1, 2, 3])));
+    let now = world.clock.now().seconds();
+    assert_eq!((&said["iss"], &said["sub"], &said["exp"]), (&json!(CLIENT_ID), &json!(CLIENT_ID), &json!(now + 60)));
+    // Entra wants the endpoint's own address.
+    assert_eq!(said["aud"], format!("{}/token", world.idp.issuer));
+    world.clock.advance(400);
+    assert_eq!(world.refresh(&client, tokens["refresh_token"].as_str().unwrap()).await.status, 200);
+    assert_ne!(assertion(&world, &public, Algorithm::PS256).1["jti"], said["jti"]);
+}
+
+#[tokio::test]
+async fn a_134_an_openid_provider_is_told_itself() {
+    let (pem, public) = rsa();
+    let key = AssertionKey::from_pem(pem.as_bytes(), RsaAlgorithm::Rs256, Some("k1".to_owned())).unwrap();
+    let world = World::with(|config| config.idps[0].credential = Credential::Key(key)).await;
+    world.idp.misbehave(Faults { takes_assertions: true, ..Faults::default() });
+    let client = world.register(HONEST).await;
+    assert!(!world.code(&client).await.is_empty());
+    let (header, said) = assertion(&world, &public, Algorithm::RS256);
+    assert_eq!((&header["kid"], &header["alg"]), (&json!("k1"), &json!("RS256")));
+    assert_eq!(audience(&said), [world.idp.issuer.as_str()]);
+}
+
+/// A workload's identity: somebody renews the file, and each request takes what is in it then.
+#[tokio::test]
+async fn an_assertion_in_a_file_is_read_each_time_and_nobody_is_signed_out_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    std::fs::write(&path, "first.token.x\n").unwrap();
+    let file = path.clone();
+    let world = World::with(|config| config.idps[0].credential = Credential::File(file)).await;
+    world.idp.misbehave(Faults { takes_assertions: true, ..Faults::default() });
+    let client = world.register(HONEST).await;
+    let tokens = world.redeem(&client, &world.code(&client).await).await.json();
+    let sent = || world.idp.forms.lock().unwrap().last().cloned().unwrap()["client_assertion"].clone();
+    assert_eq!(sent(), "first.token.x");
+    let refresh = tokens["refresh_token"].as_str().unwrap().to_owned();
+    world.clock.advance(400);
+    for broken in ["", "two words", &"x".repeat(20_000)] {
+        std::fs::write(&path, broken).unwrap();
+        assert_eq!(world.refresh(&client, &refresh).await.status, 503, "{}", broken.len());
+    }
+    std::fs::remove_file(&path).unwrap();
+    let answer = world.refresh(&client, &refresh).await;
+    assert!(answer.status == 503 && !answer.header("retry-after").is_empty());
+    let url = world.authorize_url(&client, &[]);
+    assert_eq!(Browser::default().step(Method::GET, &url, &[], String::new()).await.status, 200);
+    std::fs::write(&path, "second.token.x").unwrap();
+    assert_eq!(world.refresh(&client, &refresh).await.status, 200);
+    assert_eq!(sent(), "second.token.x");
+}
