@@ -91,7 +91,20 @@ fn within_v6(address: Ipv6Addr, (first, bits): (Ipv6Addr, u32)) -> bool {
 #[must_use]
 pub fn is_local_name(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let local = ["localhost", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa"];
+    let local = [
+        "localhost",
+        "local",
+        "internal",
+        "intranet",
+        "lan",
+        "home",
+        "corp",
+        "private",
+        "home.arpa",
+        "localdomain",
+        "svc",
+        "consul",
+    ];
     !host.contains('.') || local.iter().any(|name| host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')))
 }
 

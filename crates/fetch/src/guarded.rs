@@ -13,6 +13,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::address::Reach;
@@ -123,20 +124,25 @@ impl GuardedClient {
         Ok(Self { connections, places: Arc::new(Semaphore::new(AT_ONCE)), hosts: Arc::default() })
     }
 
-    /// Asks for JSON of at most `limit` bytes. Nothing is waited for where there is no place, and no redirect is followed.
+    /// Asks for JSON of at most `limit` bytes. Where there is no place, one is waited for, in turn and within the time; no redirect is followed.
     ///
     /// # Errors
     /// [`FetchError`]; an answer of any status is none.
     pub async fn get(&self, url: &StrangersUrl, limit: usize) -> Result<GuardedAnswer, FetchError> {
         let host = url.host();
-        let busy = || FetchError::Busy { host: host.clone() };
-        let _place = self.place(&host).ok_or_else(busy)?;
+        let end = Instant::now() + TIME;
+        let busy = |_| FetchError::Busy { host: host.clone() };
+        let _place = tokio::time::timeout_at(end, self.place(&host)).await.map_err(busy)?;
         let late = |_| FetchError::TimedOut { host: host.clone(), seconds: TIME.as_secs(), sent: true };
-        tokio::time::timeout(TIME, self.exchange(url, limit)).await.map_err(late)?
+        tokio::time::timeout_at(end, self.exchange(url, limit)).await.map_err(late)?
     }
 
-    fn place(&self, host: &str) -> Option<(OwnedSemaphorePermit, HostPlace)> {
-        Some((Arc::clone(&self.places).try_acquire_owned().ok()?, Hosts::enter(&self.hosts, host)?))
+    /// The host's place first: who waits for a host keeps nobody from the others.
+    async fn place(&self, host: &str) -> (Option<OwnedSemaphorePermit>, HostPlace, Option<OwnedSemaphorePermit>) {
+        let at_host = Hosts::enter(&self.hosts, host);
+        // Neither is ever closed.
+        let of_host = Arc::clone(&at_host.places).acquire_owned().await.ok();
+        (of_host, at_host, Arc::clone(&self.places).acquire_owned().await.ok())
     }
 
     async fn exchange(&self, url: &StrangersUrl, limit: usize) -> Result<GuardedAnswer, FetchError> {
@@ -172,36 +178,34 @@ fn is_not_public(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<NotPublic>())
 }
 
-/// How many requests are under way to each host.
+/// The hosts that are asked, and how many ask each or wait to.
 #[derive(Debug, Default)]
-struct Hosts(Mutex<HashMap<String, usize>>);
+struct Hosts(Mutex<HashMap<String, (Arc<Semaphore>, usize)>>);
 
-/// One of them.
+/// One who asks a host or waits to.
 #[derive(Debug)]
 struct HostPlace {
     hosts: Arc<Hosts>,
     host: String,
+    places: Arc<Semaphore>,
 }
 
 impl Hosts {
-    fn enter(hosts: &Arc<Self>, host: &str) -> Option<HostPlace> {
-        let mut under_way = hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = under_way.entry(host.to_owned()).or_insert(0);
-        if *count == AT_ONE_HOST {
-            return None;
-        }
+    fn enter(hosts: &Arc<Self>, host: &str) -> HostPlace {
+        let mut known = hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (places, count) = known.entry(host.to_owned()).or_insert_with(|| (Arc::new(Semaphore::new(AT_ONE_HOST)), 0));
         *count += 1;
-        Some(HostPlace { hosts: Arc::clone(hosts), host: host.to_owned() })
+        HostPlace { hosts: Arc::clone(hosts), host: host.to_owned(), places: Arc::clone(places) }
     }
 }
 
 impl Drop for HostPlace {
     fn drop(&mut self) {
-        let mut under_way = self.hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = under_way.get_mut(&self.host) {
+        let mut known = self.hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, count)) = known.get_mut(&self.host) {
             *count -= 1;
             if *count == 0 {
-                under_way.remove(&self.host);
+                known.remove(&self.host);
             }
         }
     }

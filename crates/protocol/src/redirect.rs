@@ -136,6 +136,12 @@ impl RedirectUri {
         }
     }
 
+    /// Whether the answer stays at a web server: neither a program gets it, nor a page that is known to hand it to one.
+    #[must_use]
+    pub fn stays_on_the_web(&self) -> bool {
+        self.destination() == Destination::Web && !known::is_forwarder(&self.host())
+    }
+
     /// The host to show to a person; for a private-use URI, its scheme.
     #[must_use]
     pub fn host(&self) -> String {

@@ -14,7 +14,7 @@ use crate::client::{Client, DisplayName, Proof};
 use crate::consent::Approval;
 use crate::hooks::{Guard, passes};
 use crate::ids::ClientId;
-use crate::redirect::{Destination, RedirectUri, TrustedRedirect};
+use crate::redirect::{RedirectUri, TrustedRedirect};
 use crate::resource::ResourceUri;
 use crate::scope::Scopes;
 use crate::secret::{BrowserKey, Digest};
@@ -41,8 +41,7 @@ impl DirectEntry {
 /// Whether decisions about a client may be remembered: only where somebody vouches for it, and where the answer goes to a web server.
 /// Behind a loopback address is whatever program listens there, behind a private-use scheme whatever claimed it.
 pub(crate) fn may_remember(client: &Client, redirect: &TrustedRedirect) -> bool {
-    let proven =
-        matches!(client.proof, Proof::Document { .. } | Proof::Operator) && redirect.uri().destination() == Destination::Web;
+    let proven = matches!(client.proof, Proof::Document { .. } | Proof::Operator) && redirect.uri().stays_on_the_web();
     passes(Guard::RememberClient, proven)
 }
 

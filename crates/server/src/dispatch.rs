@@ -45,6 +45,19 @@ impl Incoming {
         value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
+    /// Whether it may make us fetch a client's document or keys. It is a guess, made before anything is read, and decides nothing but what is
+    /// counted.
+    fn names_a_document(&self, endpoint: Endpoint) -> bool {
+        let text = if endpoint == Endpoint::Authorize {
+            self.query.as_deref().unwrap_or_default().to_ascii_lowercase().into_bytes()
+        } else if matches!(endpoint, Endpoint::Token | Endpoint::Revoke) {
+            self.body.to_ascii_lowercase()
+        } else {
+            return false;
+        };
+        [&b"client_id=https"[..], b"client_assertion="].iter().any(|part| text.windows(part.len()).any(|window| window == *part))
+    }
+
     /// Whether the caller would rather read JSON than a page: mcp-remote asks so before it opens a browser (AS-49).
     pub(crate) fn wants_json(&self) -> bool {
         self.header(&header::ACCEPT).is_some_and(|accept| accept.contains("application/json") && !accept.contains("text/html"))
@@ -84,13 +97,25 @@ async fn handle(State(gateway): State<Arc<Shared>>, request: Request) -> Respons
 /// The endpoint, unless the source has asked for too much.
 async fn counted(gateway: &Arc<Shared>, route: &Route, request: Request) -> Response {
     let source = gateway.sources.of(request.extensions().get().copied(), request.headers());
-    let Some(source) = source else { return endpoint(gateway, route, request).await };
-    if !gateway.sources.admits(source) {
+    if source.is_some_and(|source| !gateway.sources.admits(source, route.endpoint)) {
         return too_fast(route);
     }
-    let response = endpoint(gateway, route, request).await;
-    gateway.sources.charge(source, route.endpoint, response.status());
+    let request = match incoming(route, request).await {
+        Ok(request) => request,
+        Err(failure) => return json(&failure, "body", None),
+    };
+    let Some(source) = source else { return endpoint(gateway, route, &request).await };
+    let fetches = request.names_a_document(route.endpoint);
+    gateway.sources.begins(source, route.endpoint, fetches);
+    let response = endpoint(gateway, route, &request).await;
+    gateway.sources.ends(source, route.endpoint, fetches, &response);
     response
+}
+
+async fn incoming(route: &Route, request: Request) -> Result<Incoming, Failure> {
+    let (parts, body) = request.into_parts();
+    let query = parts.uri.query().map(str::to_owned);
+    Ok(Incoming { path: parts.uri.path().to_owned(), query, headers: parts.headers, body: read(body, route.body_limit).await? })
 }
 
 /// Said before anything of the request is read.
@@ -101,23 +126,16 @@ fn too_fast(route: &Route) -> Response {
     }
 }
 
-async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let query = parts.uri.query().map(str::to_owned);
-    let body = match read(body, route.body_limit).await {
-        Ok(body) => body,
-        Err(failure) => return json(&failure, "body", None),
-    };
-    let request = Incoming { path: parts.uri.path().to_owned(), query, headers: parts.headers, body };
+async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: &Incoming) -> Response {
     match route.endpoint {
-        Endpoint::Authorize => authorize::get(gateway, &request).await,
-        Endpoint::Consent => authorize::consent::post(gateway, &request).await,
-        Endpoint::Callback => authorize::callback::get(gateway, &request).await,
-        Endpoint::Stopped => authorize::stopped::get(gateway, &request),
-        Endpoint::Finish => authorize::finish::post(gateway, &request).await,
-        Endpoint::Token => token::post(gateway, &request).await,
-        Endpoint::Register => register::post(gateway, &request),
-        Endpoint::Revoke => revoke::post(gateway, &request).await,
+        Endpoint::Authorize => authorize::get(gateway, request).await,
+        Endpoint::Consent => authorize::consent::post(gateway, request).await,
+        Endpoint::Callback => authorize::callback::get(gateway, request).await,
+        Endpoint::Stopped => authorize::stopped::get(gateway, request),
+        Endpoint::Finish => authorize::finish::post(gateway, request).await,
+        Endpoint::Token => token::post(gateway, request).await,
+        Endpoint::Register => register::post(gateway, request),
+        Endpoint::Revoke => revoke::post(gateway, request).await,
         Endpoint::ServerMetadata => metadata::server(gateway),
         Endpoint::ResourceMetadata => metadata::resource(gateway, &request.path),
         Endpoint::Jwks => metadata::jwks(gateway),

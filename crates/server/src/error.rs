@@ -125,6 +125,7 @@ pub(crate) fn json(failure: &Failure, endpoint: &'static str, registration_endpo
     let body = ErrorBody { error: reason.oauth().code(), error_description, registration_endpoint };
     let mut response = json_body(status(reason), &body);
     common_headers(response.headers_mut(), reason);
+    response.extensions_mut().insert(reason);
     response
 }
 

@@ -184,8 +184,9 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let seal = Arc::new(Seal::new(&masters).map_err(Failure::from)?);
     let registered = Registered::new(Arc::clone(&seal), Arc::clone(&clock), config.client_ids_after_rotation);
     let unfetchable = |error: FetchError| StartError::Failed(Failure::internal(error.to_string()));
-    let guarded = GuardedClient::new(&guarded(&issuer, config.documents)).map_err(unfetchable)?;
-    let documents = Documents::new(guarded, Arc::clone(&clock));
+    let guarded = guarded(&issuer, config.documents);
+    let fetch = || GuardedClient::new(&guarded).map_err(unfetchable);
+    let documents = Documents::new(fetch()?, fetch()?, Arc::clone(&clock));
     let clients = Clients::new(registered, documents, config.clients, config.client_policy).map_err(StartError::Config)?;
     let store = open_store(&config.store, &config.data_dir).await?;
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;

@@ -1,5 +1,6 @@
 //! How much a source on the network may ask for without credentials (A-230, AS-48, AS-94): what costs us is counted, and who is far ahead of
-//! everybody is told to wait. Whoever comes with good credentials is never counted, so a hosted client behind one address is not locked out.
+//! everybody is told to wait. Whoever comes with good credentials is never counted, so a hosted client behind one address is not locked out;
+//! and what others behind it do at the pages and at registration keeps nobody from the token endpoint.
 //!
 //! Nothing else depends on where a request comes from, and forwarded headers count from the configured proxies alone.
 
@@ -7,6 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::response::Response;
+use deputy_protocol::Reason;
 use http::{HeaderMap, HeaderName, StatusCode};
 use ipnet::IpNet;
 use moka::sync::Cache;
@@ -43,7 +46,34 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Sources {
     trusted: Vec<IpNet>,
-    debts: Cache<Source, Arc<Mutex<Debt>>>,
+    debts: Cache<(Source, Account), Arc<Mutex<Debt>>>,
+}
+
+/// What is counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Account {
+    /// Pages and registration.
+    Pages,
+    /// What comes with credentials.
+    Credentials,
+}
+
+impl Account {
+    /// Where an endpoint is counted; what is the same for everybody costs nothing, and nobody is kept from it.
+    const fn of(endpoint: Endpoint) -> Option<Self> {
+        match endpoint {
+            Endpoint::Register | Endpoint::Authorize | Endpoint::Consent | Endpoint::Callback | Endpoint::Finish => {
+                Some(Self::Pages)
+            }
+            Endpoint::Token | Endpoint::Revoke => Some(Self::Credentials),
+            Endpoint::Stopped
+            | Endpoint::ServerMetadata
+            | Endpoint::ResourceMetadata
+            | Endpoint::Jwks
+            | Endpoint::Health
+            | Endpoint::Stylesheet => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,48 +110,82 @@ impl Sources {
 
     /// The last address that none of our proxies has. Each of them adds, at the end, whom it was asked by.
     fn forwarded(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let lines = headers.get_all(FORWARDED_FOR).iter().rev().filter_map(|line| line.to_str().ok());
-        let mut addresses = lines.flat_map(|line| line.rsplit(',')).map(|text| address(text.trim()));
+        // By bytes: a stranger's odd byte spoils its own entry, not what our proxy added behind it.
+        let entries = headers.get_all(FORWARDED_FOR).iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let mut addresses = entries.map(|entry| std::str::from_utf8(entry).ok().and_then(|text| address(text.trim())));
         addresses.find(|address| !address.is_some_and(|address| self.trusts(address)))?
     }
 
-    /// Whether a source may go on.
-    pub(crate) fn admits(&self, source: Source) -> bool {
-        let debt = self.debts.get(&source).map(|debt| debt.lock().unwrap_or_else(PoisonError::into_inner).now());
-        debt.is_none_or(|owed| owed < f64::from(BURST))
+    /// Whether a source may go on at this endpoint.
+    pub(crate) fn admits(&self, source: Source, endpoint: Endpoint) -> bool {
+        let debt = Account::of(endpoint).and_then(|account| self.debts.get(&(source, account)));
+        debt.is_none_or(|debt| debt.lock().unwrap_or_else(PoisonError::into_inner).now() < f64::from(BURST))
     }
 
-    /// Counts what a request has cost.
-    pub(crate) fn charge(&self, source: Source, endpoint: Endpoint, answered: StatusCode) {
-        let cost = cost(endpoint, answered);
-        if cost == 0 {
-            return;
-        }
-        let debt = self.debts.get_with(source, || Arc::new(Mutex::new(Debt { owed: 0.0, at: Instant::now() })));
+    /// Counts a request that begins as if it went badly: who hangs up before the answer has cost us that.
+    pub(crate) fn begins(&self, source: Source, endpoint: Endpoint, fetches: bool) {
+        self.count(source, endpoint, f64::from(at_first(endpoint, fetches)));
+    }
+
+    /// Counts what it has cost instead.
+    pub(crate) fn ends(&self, source: Source, endpoint: Endpoint, fetches: bool, response: &Response) {
+        let cost = cost(endpoint, response.status(), response.extensions().get().copied());
+        self.count(source, endpoint, f64::from(cost) - f64::from(at_first(endpoint, fetches)));
+    }
+
+    fn count(&self, source: Source, endpoint: Endpoint, amount: f64) {
+        let Some(account) = Account::of(endpoint).filter(|_| amount != 0.0) else { return };
+        let debt = self.debts.get_with((source, account), || Arc::new(Mutex::new(Debt { owed: 0.0, at: Instant::now() })));
         let mut debt = debt.lock().unwrap_or_else(PoisonError::into_inner);
-        *debt = Debt { owed: debt.now() + f64::from(cost), at: Instant::now() };
+        *debt = Debt { owed: (debt.now() + amount).max(0.0), at: Instant::now() };
     }
 }
 
-/// What an answer has cost us, beside what every request costs. Our own failures are nobody's debt.
-fn cost(endpoint: Endpoint, answered: StatusCode) -> u32 {
+/// What a request costs whose client has to be fetched, and is not there: connections, names, and the patience of another host.
+const FETCH: u32 = 40;
+
+/// What a request may come to cost.
+fn at_first(endpoint: Endpoint, fetches: bool) -> u32 {
+    if fetches {
+        FETCH
+    } else if matches!(endpoint, Endpoint::Register | Endpoint::Token | Endpoint::Revoke) {
+        4
+    } else {
+        2
+    }
+}
+
+/// What an answer has cost us, beside what every request costs. Our own failures and the provider's are nobody's debt.
+fn cost(endpoint: Endpoint, answered: StatusCode, reason: Option<Reason>) -> u32 {
+    if reason.is_some_and(is_about_a_document) {
+        return FETCH;
+    }
     if answered.is_server_error() {
         return 0;
     }
-    match endpoint {
-        Endpoint::Register => 4,
-        Endpoint::Authorize | Endpoint::Consent | Endpoint::Callback | Endpoint::Finish => 2,
+    match Account::of(endpoint) {
+        None => 0,
+        Some(Account::Pages) if endpoint == Endpoint::Register => 4,
+        Some(Account::Pages) => 2,
         // A guess; what an honest client holds that has lost its grant is told so once.
-        Endpoint::Token | Endpoint::Revoke if answered == StatusCode::UNAUTHORIZED => 4,
-        Endpoint::Token | Endpoint::Revoke if answered.is_client_error() => 1,
-        Endpoint::Token | Endpoint::Revoke => 0,
-        Endpoint::Stopped
-        | Endpoint::ServerMetadata
-        | Endpoint::ResourceMetadata
-        | Endpoint::Jwks
-        | Endpoint::Health
-        | Endpoint::Stylesheet => 0,
+        Some(Account::Credentials) if answered == StatusCode::UNAUTHORIZED => 4,
+        Some(Account::Credentials) if answered.is_client_error() => 1,
+        Some(Account::Credentials) => 0,
     }
+}
+
+/// Whether another host was asked in vain.
+const fn is_about_a_document(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::DocumentMissing
+            | Reason::DocumentUnreachable
+            | Reason::DocumentMalformed
+            | Reason::DocumentOtherClient
+            | Reason::DocumentSecret
+            | Reason::DocumentAuthMethod
+            | Reason::DocumentKeys
+    )
 }
 
 /// An address as proxies write it, some of them with a port.
@@ -134,7 +198,16 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    const OK: StatusCode = StatusCode::OK;
+    /// A whole request.
+    fn spend(sources: &Sources, source: Source, endpoint: Endpoint, answered: StatusCode, reason: Option<Reason>) {
+        let mut response = Response::new(axum::body::Body::empty());
+        *response.status_mut() = answered;
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
+        sources.begins(source, endpoint, reason.is_some());
+        sources.ends(source, endpoint, reason.is_some(), &response);
+    }
 
     fn sources(trusted: &[&str]) -> Sources {
         Sources::new(trusted.iter().map(|net| net.parse().unwrap()).collect())
@@ -169,6 +242,15 @@ mod tests {
             assert_eq!(who(&proxies, peer, &forwarded).as_deref(), source, "{peer} {forwarded:?}");
         }
         assert!(proxies.of(None, &HeaderMap::new()).is_none());
+        // An odd byte of a stranger's hides nobody, and lends nobody's address.
+        let odd = |line: &[u8]| (FORWARDED_FOR, http::HeaderValue::from_bytes(line).unwrap());
+        let peer = Some(Peer(IpAddr::from([10, 1, 1, 1])));
+        for lines in
+            [vec![odd(b"\xff, 9.9.9.9")], vec![odd(b"1.1.1.1"), odd(b"\xff, 9.9.9.9")], vec![odd(b"\xff"), odd(b"9.9.9.9")]]
+        {
+            let headers: HeaderMap = lines.into_iter().collect();
+            assert_eq!(proxies.of(peer, &headers), Some(Source(IpAddr::from([9, 9, 9, 9]))));
+        }
     }
 
     #[test]
@@ -182,42 +264,63 @@ mod tests {
     async fn as_94_guesses_are_counted_and_forgiven() {
         let (sources, guesser, other) = (sources(&[]), Source(IpAddr::from([8, 8, 8, 8])), Source(IpAddr::from([9, 9, 9, 9])));
         let mut guesses = 0;
-        while sources.admits(guesser) {
-            sources.charge(guesser, Endpoint::Token, StatusCode::UNAUTHORIZED);
+        while sources.admits(guesser, Endpoint::Token) {
+            spend(&sources, guesser, Endpoint::Token, StatusCode::UNAUTHORIZED, None);
             guesses += 1;
         }
         assert_eq!(guesses, 500);
-        assert!(sources.admits(other));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(sources.admits(guesser), "25 more");
-        for _ in 0..25 {
-            sources.charge(guesser, Endpoint::Token, StatusCode::UNAUTHORIZED);
+        assert!(sources.admits(other, Endpoint::Token));
+        for free in [Endpoint::Authorize, Endpoint::Register, Endpoint::Jwks, Endpoint::ServerMetadata] {
+            assert!(sources.admits(guesser, free), "{free:?}: what others behind the address do is another account");
         }
-        assert!(!sources.admits(guesser));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(sources.admits(guesser, Endpoint::Token), "25 more");
+        for _ in 0..25 {
+            spend(&sources, guesser, Endpoint::Token, StatusCode::UNAUTHORIZED, None);
+        }
+        assert!(!sources.admits(guesser, Endpoint::Token));
     }
 
     #[tokio::test(start_paused = true)]
     async fn good_credentials_cost_nothing() {
         let (sources, hosted) = (sources(&[]), Source(IpAddr::from([8, 8, 8, 8])));
         for _ in 0..100_000 {
-            sources.charge(hosted, Endpoint::Token, OK);
-            sources.charge(hosted, Endpoint::Token, StatusCode::SERVICE_UNAVAILABLE);
+            spend(&sources, hosted, Endpoint::Token, StatusCode::OK, None);
+            spend(&sources, hosted, Endpoint::Token, StatusCode::SERVICE_UNAVAILABLE, Some(Reason::StoreUnavailable));
         }
-        assert!(sources.admits(hosted));
+        assert!(sources.admits(hosted, Endpoint::Token));
         // A hosted client registers for each of its people: so many at once, and 25 a second for ever.
         for _ in 0..499 {
-            sources.charge(hosted, Endpoint::Register, StatusCode::CREATED);
+            spend(&sources, hosted, Endpoint::Register, StatusCode::CREATED, None);
         }
-        assert!(sources.admits(hosted));
-        sources.charge(hosted, Endpoint::Register, StatusCode::CREATED);
-        assert!(!sources.admits(hosted));
+        assert!(sources.admits(hosted, Endpoint::Register));
+        spend(&sources, hosted, Endpoint::Register, StatusCode::CREATED, None);
+        assert!(!sources.admits(hosted, Endpoint::Register) && sources.admits(hosted, Endpoint::Token));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_163_whoever_makes_us_ask_other_hosts_in_vain_is_soon_told_to_wait() {
+        let (sources, stranger) = (sources(&[]), Source(IpAddr::from([8, 8, 8, 8])));
+        for _ in 0..50 {
+            assert!(sources.admits(stranger, Endpoint::Authorize));
+            spend(&sources, stranger, Endpoint::Authorize, StatusCode::SERVICE_UNAVAILABLE, Some(Reason::DocumentUnreachable));
+        }
+        assert!(!sources.admits(stranger, Endpoint::Authorize));
+        // Who hangs up before the answer has cost as much; who stays, and is an honest client, nearly nothing.
+        let (gone, honest) = (Source(IpAddr::from([9, 9, 9, 9])), Source(IpAddr::from([7, 7, 7, 7])));
+        for _ in 0..50 {
+            sources.begins(gone, Endpoint::Authorize, true);
+            sources.begins(honest, Endpoint::Authorize, true);
+            sources.ends(honest, Endpoint::Authorize, true, &Response::new(axum::body::Body::empty()));
+        }
+        assert!(!sources.admits(gone, Endpoint::Authorize) && sources.admits(honest, Endpoint::Authorize));
     }
 
     #[tokio::test]
     async fn a_230_there_are_only_so_many() {
         let sources = sources(&[]);
         for n in 0..200_000_u32 {
-            sources.charge(Source(std::net::Ipv4Addr::from_bits(n).into()), Endpoint::Register, OK);
+            sources.begins(Source(std::net::Ipv4Addr::from_bits(n).into()), Endpoint::Register, false);
         }
         sources.debts.run_pending_tasks();
         assert!(sources.debts.entry_count() <= SOURCES_MAX);

@@ -90,18 +90,19 @@ fn documents(raw: &Located<Documents>) -> Result<DocumentPolicy, Problem> {
         Documents::All(false) => return Ok(DocumentPolicy::Off),
         Documents::Hosts(hosts) => hosts,
     };
-    // As the host stands in a client_id: what is written otherwise would never be equal to one.
-    let is_host = |host: &String| {
-        !host.contains('*')
-            && DocumentUrl::parse(&format!("https://{}/x", host.to_ascii_lowercase()))
-                .is_ok_and(|url| url.host() == host.to_ascii_lowercase())
-    };
-    if !hosts.is_empty() && hosts.iter().all(is_host) {
+    if !hosts.is_empty() && hosts.iter().all(|host| is_host(host)) {
         return Ok(DocumentPolicy::Hosts(hosts.clone()));
     }
     let text =
         "documents is true, false, or a list of hosts: [\"claude.ai\", \"chatgpt.com\"], without https://, port and wildcards.";
     Err(Problem::new(&raw.place, text))
+}
+
+/// As a host stands in a client_id: what is written otherwise would never be equal to one.
+fn is_host(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let url = DocumentUrl::parse(&format!("https://{host}/x"));
+    !host.contains('*') && !host.ends_with('.') && url.is_ok_and(|url| url.host() == host)
 }
 
 fn redirect(raw: &Located<String>) -> Result<RedirectRule, Problem> {
@@ -148,7 +149,13 @@ fn no_redirect(raw: &Located<String>) -> Problem {
 /// An id or a host; what is neither would keep nobody out.
 fn blocked(raw: &Located<String>) -> Result<String, Problem> {
     let address = raw.value.contains("://");
-    let fits = if address { DocumentUrl::parse(&raw.value).is_ok() } else { ClientId::parse(&raw.value).is_ok() };
+    // What has a dot or a port is meant as a host, and only its one form is ever equal to a host.
+    let host = raw.value.contains(['.', ':']);
+    let fits = match (address, host) {
+        (true, _) => DocumentUrl::parse(&raw.value).is_ok(),
+        (false, true) => is_host(&raw.value),
+        (false, false) => ClientId::parse(&raw.value).is_ok(),
+    };
     if fits && !raw.value.contains('*') {
         return Ok(raw.value.clone());
     }

@@ -173,12 +173,15 @@ fn refuse_secrets(members: &Members, method: Option<&str>) -> Result<(), Reason>
     if secret || symmetric || private_key { Err(Reason::DocumentSecret) } else { Ok(()) }
 }
 
-/// How the client authenticates. A document has nowhere to keep a shared secret, so leaving the method out means `none` here, not the default
-/// of RFC 7591 §2. Where it allows both methods it is the client that chooses, request by request.
+/// How the client authenticates. A document has nowhere to keep a shared secret, so one that says nothing of methods and keys means `none`, not
+/// the default of RFC 7591 §2; one that says nothing of methods and names keys means them. Where it allows both methods it is the client that
+/// chooses, request by request.
 fn auth(members: Members, method: Option<&str>) -> Result<DocumentAuth, Reason> {
     let [none, keys] = [AuthMethod::None, AuthMethod::PrivateKeyJwt].map(AuthMethod::as_str);
     let listed = members.token_endpoint_auth_methods_supported.unwrap_or_default();
-    let allows = |wanted: &str| method.unwrap_or(none) == wanted || listed.iter().any(|method| method == wanted);
+    let unsaid = if members.jwks.is_some() || members.jwks_uri.is_some() { keys } else { none };
+    let said = method.or_else(|| listed.is_empty().then_some(unsaid));
+    let allows = |wanted: &str| said == Some(wanted) || listed.iter().any(|method| method == wanted);
     let published = match (members.jwks, members.jwks_uri) {
         _ if !allows(keys) => None,
         // RFC 7591 §2: not both.
@@ -330,6 +333,21 @@ mod tests {
         assert_eq!(auth(&["none", "private_key_jwt"], json!({})), Ok((DocumentAuth::None, AuthMethod::None)));
         assert_eq!(auth(&["private_key_jwt"], json!({})), Err(Reason::DocumentKeys));
         assert_eq!(auth(&["tls_client_auth"], at()), Err(Reason::DocumentAuthMethod));
+        // What is left unsaid: keys mean themselves, a list means what is in it, and nothing means none.
+        let unsaid = |members: Value| document(|json| json.as_object_mut().unwrap().extend(members.as_object().unwrap().clone()));
+        let listed = |methods: Value| {
+            let mut members = at();
+            members["token_endpoint_auth_methods_supported"] = methods;
+            members
+        };
+        for (members, required) in
+            [(at(), true), (listed(json!(["private_key_jwt"])), true), (listed(json!(["none", "private_key_jwt"])), false)]
+        {
+            let read = unsaid(members.clone()).unwrap().auth;
+            assert!(matches!(read, DocumentAuth::Keys { required: it, .. } if it == required), "{members} {read:?}");
+        }
+        assert_eq!(unsaid(json!({})).unwrap().auth, DocumentAuth::None);
+        assert_eq!(unsaid(listed(json!(["tls_client_auth"]))).err(), Some(Reason::DocumentAuthMethod));
         let here = json!({ "jwks": { "keys": [{ "kty": "EC" }] } });
         let read = auth(&["private_key_jwt"], here.clone()).unwrap().0;
         let DocumentAuth::Keys { keys: DocumentKeys::Here(text), required: true } = read else { panic!("{read:?}") };

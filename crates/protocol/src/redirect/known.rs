@@ -64,6 +64,14 @@ pub const KNOWN_CLIENTS: &[KnownClient] = &[
     },
 ];
 
+/// Web pages of clients that hand the answer on to a program on the person's own machine.
+const FORWARDERS: &[&str] = &["vscode.dev", "insiders.vscode.dev"];
+
+/// Whether an answer that goes to this host goes on to a program.
+pub(super) fn is_forwarder(host: &str) -> bool {
+    FORWARDERS.contains(&host)
+}
+
 impl KnownClient {
     /// The client of this name.
     #[must_use]

@@ -37,7 +37,9 @@ pub(super) async fn look(gateway: &Shared, request: &Incoming, params: &Params, 
 fn entry(gateway: &Shared, request: &Incoming, params: &Params) -> Option<DirectEntry> {
     let ahead = request.headers.contains_key(SEC_PURPOSE);
     let wanted = params.get("prompt").is_some_and(|prompt| prompt.split(' ').any(|word| matches!(word, "consent" | "login")));
-    (gateway.remembers && !ahead && !wanted).then(|| DirectEntry::read(request.header(&SEC_FETCH_SITE)))?
+    // A request that does not say for which server it is may be one that somebody's server gave a client who thinks of another.
+    let named = params.get("resource").is_some();
+    (gateway.remembers && !ahead && !wanted && named).then(|| DirectEntry::read(request.header(&SEC_FETCH_SITE)))?
 }
 
 /// What this browser's decisions are remembered under.

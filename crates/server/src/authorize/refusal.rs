@@ -84,6 +84,7 @@ pub(super) fn page(reason: Reason, reference: &str, back: Option<&TrustedRedirec
     let return_to = back.map(|redirect| pages::ReturnTo::new(redirect, reason));
     let mut response = pages::error(&pages::ErrorView { reason, reference, return_to }).into_response();
     common_headers(response.headers_mut(), reason);
+    response.extensions_mut().insert(reason);
     response
 }
 

@@ -21,6 +21,11 @@ use crate::clock::Clock;
 
 /// The longest time that keys count without asking again: a key that its owner took out is not good for a day.
 const KEYS_LONGEST: Duration = Duration::from_secs(5 * 60);
+/// How much longer they count while their host is away.
+const KEYS_STALE: Duration = Duration::from_secs(60 * 60);
+/// The same of documents without keys.
+const DOCUMENT_LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const DOCUMENT_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Largest key set, in bytes.
 const KEYS_MAX: usize = 16 * 1024;
 
@@ -46,7 +51,18 @@ enum Keys {
 impl Publication for Published {
     const NAME: &'static str = "metadata document";
     const SIZE_MAX: usize = DOCUMENT_MAX;
-    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    fn ends_when_bad(&self) -> bool {
+        matches!(self.keys, Some(Keys::Here(_)))
+    }
+
+    /// Keys that stand in it are as old as it is.
+    fn longest(&self) -> Duration {
+        if matches!(self.keys, Some(Keys::Here(_))) { KEYS_LONGEST } else { DOCUMENT_LONGEST }
+    }
+
+    fn stale(&self) -> Duration {
+        if matches!(self.keys, Some(Keys::Here(_))) { KEYS_STALE } else { DOCUMENT_STALE }
+    }
 
     fn read(url: &str, body: &[u8], now: Timestamp) -> Result<Self, Reason> {
         let document = read(&DocumentUrl::parse(url)?, body, now)?;
@@ -67,18 +83,29 @@ impl Publication for Published {
 impl Publication for ClientKeys {
     const NAME: &'static str = "key set";
     const SIZE_MAX: usize = KEYS_MAX;
-    const LONGEST: Duration = KEYS_LONGEST;
+    /// Whoever puts something else in its place means that these keys are no longer to be believed.
+    fn ends_when_bad(&self) -> bool {
+        true
+    }
+
+    fn longest(&self) -> Duration {
+        KEYS_LONGEST
+    }
+
+    fn stale(&self) -> Duration {
+        KEYS_STALE
+    }
 
     fn read(_: &str, body: &[u8], _: Timestamp) -> Result<Self, Reason> {
-        Self::parse(body).map_err(|_| Reason::DocumentKeys)
+        Self::published(body).map_err(|_| Reason::DocumentKeys)
     }
 }
 
 impl Documents {
-    /// Documents that this client fetches.
-    pub(crate) fn new(fetch: GuardedClient, clock: Arc<dyn Clock>) -> Self {
-        let keys = Arc::new(Shelf::new(fetch.clone(), Arc::clone(&clock)));
-        Self { documents: Shelf::new(fetch, clock), keys }
+    /// Documents that the first client fetches when nobody has heard of them, and the second when they were found good before.
+    pub(crate) fn new(fetch: GuardedClient, fetch_known: GuardedClient, clock: Arc<dyn Clock>) -> Self {
+        let keys = Arc::new(Shelf::new(fetch.clone(), fetch_known.clone(), Arc::clone(&clock)));
+        Self { documents: Shelf::new(fetch, fetch_known, clock), keys }
     }
 
     /// Finds the client with this URL.

@@ -76,6 +76,17 @@ impl ClientKeys {
         if keys.is_empty() { Err(WrongKeys::None) } else { Ok(Self(keys)) }
     }
 
+    /// [`ClientKeys::parse`] of what a client publishes: a set without keys is how it takes all of them back, and verifies nothing.
+    ///
+    /// # Errors
+    /// [`WrongKeys`].
+    pub(crate) fn published(json: &[u8]) -> Result<Self, WrongKeys> {
+        match Self::parse(json) {
+            Err(WrongKeys::None) => Ok(Self::none()),
+            other => other,
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

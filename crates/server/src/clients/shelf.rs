@@ -20,8 +20,6 @@ use crate::clock::Clock;
 
 /// Most things that are kept: what a stranger has many of does not drive out what is asked for often.
 const KEPT_MAX: u64 = 1024;
-/// How long after its time a thing still counts for tokens while its host is away: an outage there is no logout here.
-const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long nobody with tokens waits for a host again that was found to be away.
 const AWAY: Duration = Duration::from_secs(30);
 
@@ -40,8 +38,14 @@ pub(super) trait Publication: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     /// The most bytes of it.
     const SIZE_MAX: usize;
+    /// Whether a bad one in its place ends it at once. Else it counts on for tokens, as when its host is away: an outage there is no logout here.
+    fn ends_when_bad(&self) -> bool;
+
     /// The longest time that it counts without asking again, whatever its host says.
-    const LONGEST: Duration;
+    fn longest(&self) -> Duration;
+
+    /// How long after its time it still counts for tokens while its host is away.
+    fn stale(&self) -> Duration;
 
     /// Reads a body that came as JSON from this URL.
     fn read(url: &str, body: &[u8], now: Timestamp) -> Result<Self, Reason>;
@@ -51,7 +55,10 @@ pub(super) trait Publication: Sized + Send + Sync + 'static {
 pub(super) struct Shelf<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
+    /// For what nobody has heard of: strangers choose it.
     fetch: GuardedClient,
+    /// For what was found good before: nobody who invents addresses takes its places.
+    fetch_known: GuardedClient,
     clock: Arc<dyn Clock>,
     kept: Cache<String, Kept<T>>,
     /// What is being fetched.
@@ -74,13 +81,22 @@ impl<T> Clone for Kept<T> {
     }
 }
 
-impl<T> Kept<T> {
+impl<T: Publication> Kept<T> {
     fn serves(&self, need: Need, now: Timestamp) -> bool {
         now < self.fresh_until || (now < self.away_until && self.serves_outage(need, now))
     }
 
+    /// Whether what is in its place ends it.
+    fn is_ended_by(&self, failed: Failed) -> bool {
+        match failed {
+            Failed::Gone => true,
+            Failed::Bad(_) => self.thing.ends_when_bad(),
+            Failed::Away => false,
+        }
+    }
+
     fn serves_outage(&self, need: Need, now: Timestamp) -> bool {
-        need == Need::Tokens && now < self.fresh_until.after(STALE)
+        need == Need::Tokens && now < self.fresh_until.after(self.thing.stale())
     }
 }
 
@@ -107,10 +123,10 @@ impl Failed {
 }
 
 impl<T: Publication> Shelf<T> {
-    /// A shelf that this client fills.
-    pub(super) fn new(fetch: GuardedClient, clock: Arc<dyn Clock>) -> Self {
+    /// A shelf that the first client fills, and the second renews.
+    pub(super) fn new(fetch: GuardedClient, fetch_known: GuardedClient, clock: Arc<dyn Clock>) -> Self {
         let kept = Cache::builder().max_capacity(KEPT_MAX).build();
-        Self(Arc::new(Inner { fetch, clock, kept, flights: Mutex::default() }))
+        Self(Arc::new(Inner { fetch, fetch_known, clock, kept, flights: Mutex::default() }))
     }
 
     /// What is published at a URL.
@@ -121,7 +137,9 @@ impl<T: Publication> Shelf<T> {
         }
         match (self.fetch(url).await, kept) {
             (Ok(thing), _) => Ok(thing),
-            (Err(Failed::Away | Failed::Bad(_)), Some(kept)) if kept.serves_outage(need, self.0.clock.now()) => Ok(kept.thing),
+            (Err(failed), Some(kept)) if !kept.is_ended_by(failed) && kept.serves_outage(need, self.0.clock.now()) => {
+                Ok(kept.thing)
+            }
             (Err(failed), _) => Err(failed.reason()),
         }
     }
@@ -169,13 +187,13 @@ impl<T: Publication> Inner<T> {
         let result = self.ask(url).await;
         let now = self.clock.now();
         match &result {
-            Ok((thing, Freshness::For(time))) => self.keep(url, thing, now.after((*time).min(T::LONGEST))),
-            Ok((_, Freshness::NotKept)) | Err(Failed::Gone) => self.kept.invalidate(url),
-            Err(Failed::Away | Failed::Bad(_)) => {
-                if let Some(kept) = self.kept.get(url) {
-                    self.kept.insert(url.to_owned(), Kept { away_until: now.after(AWAY), ..kept });
-                }
-            }
+            Ok((thing, Freshness::For(time))) => self.keep(url, thing, now.after((*time).min(thing.longest()))),
+            Ok((_, Freshness::NotKept)) => self.kept.invalidate(url),
+            Err(failed) => match self.kept.get(url) {
+                Some(kept) if kept.is_ended_by(*failed) => self.kept.invalidate(url),
+                Some(kept) => self.kept.insert(url.to_owned(), Kept { away_until: now.after(AWAY), ..kept }),
+                None => {}
+            },
         }
         result.map(|(thing, _)| thing)
     }
@@ -187,7 +205,8 @@ impl<T: Publication> Inner<T> {
 
     async fn ask(&self, url: &str) -> Result<(Arc<T>, Freshness), Failed> {
         let askable = StrangersUrl::parse(url).map_err(|_| Failed::Bad(Reason::DocumentUrl))?;
-        let answer = self.fetch.get(&askable, T::SIZE_MAX).await.map_err(|error| {
+        let fetch = if self.kept.contains_key(url) { &self.fetch_known } else { &self.fetch };
+        let answer = fetch.get(&askable, T::SIZE_MAX).await.map_err(|error| {
             tracing::info!(target: "deputy::clients", what = T::NAME, url = ?askable, %error, "cannot be fetched");
             failed(&error)
         })?;
@@ -243,7 +262,17 @@ mod tests {
     impl Publication for Text {
         const NAME: &'static str = "a text";
         const SIZE_MAX: usize = 10;
-        const LONGEST: Duration = Duration::from_secs(60);
+        fn ends_when_bad(&self) -> bool {
+            false
+        }
+
+        fn longest(&self) -> Duration {
+            Duration::from_secs(60)
+        }
+
+        fn stale(&self) -> Duration {
+            Duration::from_secs(60)
+        }
 
         fn read(_: &str, body: &[u8], _: Timestamp) -> Result<Self, Reason> {
             String::from_utf8(body.to_vec()).map(Self).map_err(|_| Reason::DocumentMalformed)
@@ -251,7 +280,8 @@ mod tests {
     }
 
     fn shelf() -> Shelf<Text> {
-        Shelf::new(GuardedClient::new(&GuardedConfig::default()).unwrap(), Arc::new(SystemClock))
+        let fetch = GuardedClient::new(&GuardedConfig::default()).unwrap();
+        Shelf::new(fetch.clone(), fetch, Arc::new(SystemClock))
     }
 
     #[test]

@@ -353,12 +353,39 @@ async fn a_163_a_host_that_holds_its_answers_back_holds_up_nobody_else() {
         waiting.spawn(async move { get(&url).await.status });
         publisher.wait_for(&path, 1).await;
     }
-    // The host has all the places that one host gets.
-    refused(&visit(&world, &client(&publisher, PATH)).await, 503, "document_unreachable");
+    // The host has all the places that one host gets: at the same host one waits for a turn, everybody else goes on.
+    let url = world.authorize_url(&client(&publisher, PATH), &[]);
+    let in_turn = tokio::spawn(async move { get(&url).await.status });
     assert_eq!((visit(&world, &honest).await.status.as_u16(), publisher.requests(PATH)), (200, 0));
     publisher.hold(false);
+    assert_eq!(in_turn.await.unwrap(), 200);
     assert!(waiting.join_all().await.iter().all(|status| *status == 400));
     assert_eq!(visit(&world, &client(&publisher, PATH)).await.status, 200);
+}
+
+/// Whoever invents addresses at a known client's host takes nothing from the client.
+#[tokio::test]
+async fn a_163_a_document_that_was_found_good_is_renewed_whatever_else_is_asked_of_its_host() {
+    if replicas::count() > 1 {
+        return; // Each has places of its own.
+    }
+    let (world, publisher) = published().await;
+    let known = client(&publisher, PATH);
+    assert_eq!(visit(&world, &known).await.status, 200);
+    world.clock.advance(EXPIRED);
+    publisher.hold(true);
+    let mut waiting = JoinSet::new();
+    for n in 0..20 {
+        let url = world.authorize_url(&client(&publisher, &format!("/slow{n}")), &[]);
+        waiting.spawn(async move { get(&url).await.status });
+    }
+    publisher.wait_for("/slow0", 1).await;
+    let url = world.authorize_url(&known, &[]);
+    let renewed = tokio::spawn(async move { get(&url).await.status });
+    publisher.wait_for(PATH, 2).await;
+    publisher.hold(false);
+    assert_eq!(renewed.await.unwrap(), 200);
+    waiting.abort_all();
 }
 
 #[tokio::test]

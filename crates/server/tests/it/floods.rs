@@ -48,11 +48,16 @@ async fn as_94_a_thousand_guesses_are_too_many() {
     );
     assert_eq!(guess(&world, OTHER).await.status, 401, "another source is heard");
     assert_eq!(world.rows().await, rows);
-    // It is one debt for all endpoints; a person gets a page.
+    // What others behind an address guess keeps nobody from the pages, and the other way round; a person gets a page.
+    assert_eq!(register(&world, FLOODER).await.status, 201);
+    while register(&world, FLOODER).await.status == 201 {}
     told_to_wait(&register(&world, FLOODER).await);
     let page = Browser::default().step(Method::GET, &world.authorize_url(&client, &[]), &[FLOODER], String::new()).await;
     told_to_wait(&page);
     assert!(page.text().contains("source_too_fast"), "{}", page.text());
+    for free in ["/.well-known/oauth-authorization-server", "/jwks", "/healthz"] {
+        assert_eq!(send(Method::GET, &world.at(free), &[FLOODER], "").await.status, 200, "{free}");
+    }
     // What is signed in goes on.
     assert_eq!(world.call(&access).await.status, 200);
     assert_eq!(world.refresh(&client, &refresh).await.status, 200);
@@ -70,6 +75,28 @@ async fn as_48_a_hosted_client_registers_for_each_of_its_people() {
     told_to_wait(answers.last().unwrap());
     // Whoever comes with good credentials is not counted, behind the same address or not.
     assert_eq!(register(&world, OTHER).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_163_whoever_names_hosts_that_do_not_answer_is_soon_told_to_wait() {
+    let world = World::with(behind_a_proxy).await;
+    let mut tries = 0;
+    let ask = async |n: i32| {
+        let url = world.at(&format!("/authorize?client_id=https%3A%2F%2F10.0.0.1%2F{n}"));
+        send(Method::GET, &url, &[FLOODER], "").await.status.as_u16()
+    };
+    while ask(tries).await == 503 {
+        tries += 1;
+    }
+    assert!((50..60).contains(&tries) && ask(tries).await == 429, "{tries}");
+    // The token endpoint asks there as well, and has an account of its own.
+    let fields = "grant_type=authorization_code&code=dpc_x&code_verifier=x&client_id=https%3A%2F%2F10.0.0.1%2Fx";
+    let token = async || send(Method::POST, &world.at("/token"), &[FLOODER, FORM], fields).await.status.as_u16();
+    assert_eq!(token().await, 503);
+    for _ in 0..60 {
+        token().await;
+    }
+    assert_eq!(token().await, 429);
 }
 
 #[tokio::test]

@@ -103,6 +103,25 @@ async fn a_007_con_34_a_decision_is_about_the_very_same_request() {
     assert!(asks(&made_up), "a key that we did not make");
 }
 
+/// A hostile server may send a client's browser here by a program, which looks like a person; such a request need not say for which server
+/// it is. And behind some web pages is a program.
+#[tokio::test]
+async fn con_32_who_does_not_say_for_which_server_is_asked_and_so_is_who_hands_the_answer_on() {
+    const EDITOR: &str = "https://vscode.dev/redirect";
+    let world = World::secure_with(|config| {
+        remembering(config);
+        config.servers.pop();
+        config.clients.push(ClientConfig::new("editor", "Editor", &[EDITOR.to_owned()], ClientAuth::Public).unwrap());
+    })
+    .await;
+    let mut browser = known(&world).await;
+    assert!(!asks(&visit(&world, &mut browser, &[], &[DIRECT]).await));
+    assert!(asks(&visit(&world, &mut browser, &[("resource", "")], &[DIRECT]).await));
+    let editor = Client { id: "editor".to_owned(), secret: None, redirect: EDITOR.to_owned() };
+    let page = browser.step(Method::GET, &world.authorize_url(&editor, &[]), &[DIRECT], String::new()).await;
+    assert!(page.status == 200 && !page.text().contains("name=\"remember\""), "{}", page.text());
+}
+
 #[tokio::test]
 async fn a_029_many_decisions_are_one_small_cookie() {
     let world = World::secure_with(remembering).await;
