@@ -54,6 +54,9 @@ pub(crate) fn settings(settings: &Settings) -> String {
         row("register there", &format!("{callback}   as redirect URI of client {}", idp.client_id));
     }
     row("lets in", &settings.allow.join(", "));
+    if !settings.deny.is_empty() {
+        row("but not", &settings.deny.join(", "));
+    }
     for server in &config.servers {
         row(
             "server",

@@ -140,6 +140,7 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use deputy_protocol::claims::Memberships;
     use deputy_protocol::client::DisplayName;
     use deputy_protocol::family::Grant;
     use deputy_protocol::ids::ClientId;
@@ -158,7 +159,8 @@ mod tests {
             idp_subject: "al\u{1b}[2Jice".to_owned(),
             email: Some("al\u{202e}ice\n@corp.test".to_owned()),
             name: Some("A\u{e0041}".to_owned()),
-            groups: Vec::new(),
+            said_email: None,
+            memberships: Memberships::default(),
             client: ClientId::parse("c").unwrap(),
             client_name: DisplayName::clean("Claude \"Code\""),
             resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),

@@ -13,7 +13,7 @@ use crate::{output, signals};
 /// Says in one line what happened and what to do.
 pub(crate) async fn run(settings: Settings) -> Result<(), String> {
     remove_guard()?;
-    let Settings { listen, server, notes, allow: _ } = settings;
+    let Settings { listen, server, notes, allow: _, deny: _ } = settings;
     for note in &notes {
         tracing::warn!(target: "deputy::config", "{note}");
     }

@@ -6,6 +6,7 @@
 //! - A person is (issuer, subject). An e-mail address is an attribute and never finds or links anybody.
 
 mod authority;
+mod memberships;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Known;
 use crate::error::Reason;
 use crate::hooks::{Guard, passes};
 use crate::ids::Issuer;
@@ -21,6 +23,7 @@ use crate::secret::{Nonce, sha256};
 use crate::time::Timestamp;
 
 pub use authority::{Authority, TenantId, Tenants};
+pub use memberships::Memberships;
 
 /// How far the provider's clock may differ from ours.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -89,6 +92,7 @@ pub struct About {
     name: Option<String>,
     preferred_username: Option<String>,
     groups: Option<Vec<String>>,
+    roles: Option<Vec<String>>,
 }
 
 /// A flag, which some providers write as a text.
@@ -205,7 +209,7 @@ pub struct VerifiedIdentity {
     email: Option<String>,
     email_verified: bool,
     name: Option<String>,
-    groups: Vec<String>,
+    memberships: Memberships,
 }
 
 /// Checks an ID token's claims, in the order of OIDC Core §3.1.3.7.
@@ -271,7 +275,7 @@ fn check_audience(claims: &IdTokenClaims, client_id: &str) -> Result<(), Reason>
 
 impl VerifiedIdentity {
     fn of(subject: Subject, about: About) -> Self {
-        let mut identity = Self { subject, email: None, email_verified: false, name: None, groups: Vec::new() };
+        let mut identity = Self { subject, email: None, email_verified: false, name: None, memberships: Memberships::default() };
         identity.learn(about);
         identity
     }
@@ -298,8 +302,11 @@ impl VerifiedIdentity {
         if self.name.is_none() {
             self.name = about.name.filter(known).or(about.preferred_username.filter(known));
         }
-        if self.groups.is_empty() {
-            self.groups = about.groups.unwrap_or_default();
+        if self.memberships.groups.is_empty() {
+            self.memberships.groups = about.groups.unwrap_or_default();
+        }
+        if self.memberships.roles.is_empty() {
+            self.memberships.roles = about.roles.unwrap_or_default();
         }
     }
 
@@ -315,10 +322,10 @@ impl VerifiedIdentity {
         self.email.as_deref().filter(|_| self.email_verified)
     }
 
-    /// Whether the provider said anything about an address, verified or not.
+    /// The e-mail address as the provider says it, verified or not.
     #[must_use]
-    pub fn says_email(&self) -> bool {
-        self.email.is_some()
+    pub fn said_email(&self) -> Option<&str> {
+        self.email.as_deref()
     }
 
     /// What the person is called.
@@ -327,10 +334,22 @@ impl VerifiedIdentity {
         self.name.as_deref()
     }
 
-    /// The person's groups.
+    /// What the person belongs to.
     #[must_use]
-    pub fn groups(&self) -> &[String] {
-        &self.groups
+    pub fn memberships(&self) -> &Memberships {
+        &self.memberships
+    }
+
+    /// What the rules ask about.
+    #[must_use]
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            idp: &self.subject.idp,
+            sub: &self.subject.sub,
+            email: self.verified_email(),
+            said_email: self.said_email(),
+            memberships: &self.memberships,
+        }
     }
 }
 

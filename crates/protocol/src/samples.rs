@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::access::Rules;
 use crate::authorization::begin;
-use crate::claims::{Authority, ExpectedIdToken, SignedClaims, check_id_token};
+use crate::claims::{Authority, ExpectedIdToken, Memberships, SignedClaims, check_id_token};
 use crate::client::DisplayName;
 use crate::client::{Client, Proof, RawMetadata};
 use crate::consent::{Decision, Ticket, decide};
@@ -27,7 +27,8 @@ pub(crate) fn grant() -> Grant {
         idp_subject: "alice".to_owned(),
         email: None,
         name: None,
-        groups: Vec::new(),
+        said_email: None,
+        memberships: Memberships::default(),
         client: ClientId::parse("a").unwrap(),
         client_name: DisplayName::clean("Test"),
         resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deputy_protocol::access::Rules;
+use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{CodeRecord, Generation, Grant, Place, Policy, RefreshRecord};
 use deputy_protocol::params::Params;
@@ -43,7 +44,8 @@ fn grant() -> Grant {
         idp_subject: "alice".to_owned(),
         email: None,
         name: None,
-        groups: Vec::new(),
+        said_email: None,
+        memberships: Memberships::default(),
         client: ClientId::parse("c").unwrap(),
         client_name: DisplayName::clean("Test"),
         resource: ResourceUri::parse(RESOURCE).unwrap(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deputy_protocol::access::Rules;
 use deputy_protocol::access_token::AccessTokenClaims;
+use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{Grant, Lifetimes, Word};
 use deputy_protocol::params::Params;
@@ -65,7 +66,8 @@ fn made(number: usize, account: Person, resource: &ResourceUri) -> Result<Grant,
         idp_subject: account.sub().to_owned(),
         email: None,
         name: None,
-        groups: Vec::new(),
+        said_email: None,
+        memberships: Memberships::default(),
         client: client(App::Honest),
         client_name: DisplayName::clean(App::Honest.name()),
         resource: resource.clone(),

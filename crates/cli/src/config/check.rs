@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use deputy_protocol::Issuer;
-use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::{Hearing, Lifetimes};
 use deputy_protocol::scope::{Scope, Scopes};
@@ -17,9 +16,9 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::duration::{DAY, bounded};
-use super::file::{Access, File, Given, STORE_VARIABLE, Server, Store, Tokens};
+use super::file::{File, Given, STORE_VARIABLE, Server, Store, Tokens};
 use super::place::{Located, Place};
-use super::{Env, Problem, Settings, clients, idp, secret, urls};
+use super::{Env, Problem, Settings, access, clients, idp, secret, urls};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
 const DATA_DIR: &str = "deputy-data";
@@ -34,7 +33,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let mut notes = Vec::new();
     let consent = consent(file.consent.as_ref(), &public_url, &mut notes)?;
     let idps = idp::providers(file.idp.0, base, env, &mut notes)?;
-    let allow = allow(file.access, &idps, &mut notes)?;
+    let access = access::access(file.access, &idps, &mut notes)?;
     into_server_config(Parts {
         listen,
         data_dir: data_dir(file.data_dir.as_ref(), base),
@@ -50,7 +49,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
         allowed_origins: origins(&file.allowed_origins, &public_url)?,
         public_url,
         idps: idps.configs,
-        allow,
+        access,
         consent,
         notes,
     })
@@ -63,7 +62,7 @@ struct Parts {
     data_dir: PathBuf,
     store: StoreConfig,
     idps: Vec<IdpConfig>,
-    allow: Vec<Located<String>>,
+    access: access::Checked,
     consent: Consent,
     servers: Vec<ServerConfig>,
     clients: Vec<ClientConfig>,
@@ -78,14 +77,13 @@ struct Parts {
 }
 
 fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
-    let access = rules(&parts.allow)?;
     let Parts {
         listen,
         public_url,
         data_dir,
         store,
         idps,
-        allow,
+        access,
         consent,
         servers,
         clients,
@@ -103,7 +101,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         data_dir,
         store,
         idps,
-        access,
+        access: access.rules,
         consent,
         servers,
         clients,
@@ -115,7 +113,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         trusted_proxies,
         allowed_origins,
     };
-    Ok(Settings { listen, server, allow: allow.into_iter().map(|rule| rule.value).collect(), notes })
+    Ok(Settings { listen, server, allow: access.allow, deny: access.deny, notes })
 }
 
 /// A value that has no default.
@@ -194,33 +192,6 @@ fn consent(raw: Option<&Located<String>>, public_url: &Issuer, notes: &mut Vec<S
         )),
         _ => Err(Problem::new(&raw.place, "consent must be \"always\" or \"remember\".")),
     }
-}
-
-/// A public provider signs in anybody, so who may come in must be said.
-fn allow(access: Option<Access>, idps: &idp::Providers, notes: &mut Vec<String>) -> Result<Vec<Located<String>>, Problem> {
-    let rules = access.map(|access| access.allow).unwrap_or_default();
-    if rules.is_empty() {
-        let text = "nobody may come in: there is no access rule. Add: [access] allow = [\"domain:example.com\"] (or \"email:…\", \"group:…\", \
-                    \"subject:…\"; \"*\" lets in whoever the provider signs in).";
-        return Err(Problem::new(&Place::File, text));
-    }
-    if rules.iter().any(|rule| rule.value == "*") {
-        for provider in &idps.open {
-            notes.push(format!(
-                "[access] lets in everyone who can sign in with {provider}, which may be the whole world. Name a domain or a group instead."
-            ));
-        }
-    }
-    Ok(rules)
-}
-
-fn rules(allow: &[Located<String>]) -> Result<Rules, Problem> {
-    // One by one, so that an error points at its rule.
-    for rule in allow {
-        Rules::parse(std::slice::from_ref(&rule.value)).map_err(|error| Problem::new(&rule.place, format!("{error}.")))?;
-    }
-    let all: Vec<&str> = allow.iter().map(|rule| rule.value.as_str()).collect();
-    Rules::parse(&all).map_err(|error| Problem::new(&Place::File, format!("{error}.")))
 }
 
 fn data_dir(raw: Option<&Located<String>>, base: &Path) -> PathBuf {

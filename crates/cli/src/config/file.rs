@@ -142,11 +142,13 @@ impl std::fmt::Debug for Given {
 }
 
 /// `[access]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Access {
     #[serde(default)]
     pub(super) allow: Vec<Located<String>>,
+    #[serde(default)]
+    pub(super) deny: Vec<Located<String>>,
 }
 
 /// `[[server]]`.

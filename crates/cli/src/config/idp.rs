@@ -34,8 +34,8 @@ const OPEN_HOSTS: &[&str] =
 #[derive(Debug)]
 pub(super) struct Providers {
     pub(super) configs: Vec<IdpConfig>,
-    /// The providers where anybody can have an account, as people know them.
-    pub(super) open: Vec<String>,
+    /// The providers where anybody can have an account, and as people know them.
+    pub(super) open: Vec<(IdpName, String)>,
 }
 
 /// Reads every provider. One alone needs no name.
@@ -46,7 +46,7 @@ pub(super) fn providers(idps: Vec<Idp>, base: &Path, env: Env<'_>, notes: &mut V
         let reader = Reader { base, env, alone };
         let (config, open) = reader.read(idp, notes)?;
         if open {
-            found.open.push(where_from(&config));
+            found.open.push((config.name.clone(), where_from(&config)));
         }
         found.configs.push(config);
     }

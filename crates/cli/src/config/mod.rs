@@ -5,6 +5,7 @@
 //! - Secrets never stand in the file, and never in an error.
 //! - Plain http exists for loopback hosts only, in every URL.
 
+mod access;
 mod check;
 mod clients;
 mod duration;
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) server: deputy_server::Config,
     /// The access rules as written, to be shown.
     pub(crate) allow: Vec<String>,
+    /// Whom they keep out, as written.
+    pub(crate) deny: Vec<String>,
     /// What is allowed but deserves a second look.
     pub(crate) notes: Vec<String>,
 }

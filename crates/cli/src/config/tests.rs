@@ -1,5 +1,6 @@
 //! What a configuration may say, and what people read when it is wrong.
 
+mod access;
 mod clients;
 mod idp;
 

@@ -104,6 +104,15 @@ impl Authority {
         }
     }
 
+    /// The issuer of this tenant's people, if they may sign in here.
+    #[must_use]
+    pub fn issuer_of(&self, tenant: &TenantId) -> Option<Issuer> {
+        match self {
+            Self::Issuer(_) => None,
+            Self::Tenants(tenants) => tenants.issuer(tenant).filter(|_| tenants.allowed.contains(tenant)),
+        }
+    }
+
     /// Whom the claims are about, if they come from here.
     pub(super) fn subject_of(&self, claims: &IdTokenClaims) -> Result<Subject, Reason> {
         let (issuer, name) = match self {

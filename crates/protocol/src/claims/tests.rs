@@ -109,7 +109,7 @@ fn a_119_oidc_core_12_2_a_renewed_token_needs_no_nonce_and_everything_else() {
         })
         .unwrap();
         assert_eq!((today.subject().sub(), today.verified_email()), ("alice", Some("alice@corp.test")));
-        assert_eq!(today.groups(), ["MCP Users"]);
+        assert_eq!(today.memberships().groups, ["MCP Users"]);
     }
     for (claim, value, reason) in [
         ("iss", json!("https://evil.test"), Reason::IdTokenIssuer),
@@ -136,4 +136,18 @@ fn a_renewed_userinfo_is_about_the_same_person() {
     let today = said("alice").unwrap();
     assert_eq!((today.subject().sub(), today.verified_email()), ("alice", Some("a@b.test")));
     assert_eq!(said("mallory").err(), Some(Reason::IdpOtherSubject));
+}
+
+#[test]
+fn roles_are_those_of_the_id_token_and_other_shapes_are_not_read() {
+    let memberships =
+        |claim: &str, value: Value| identity(|claims| claims[claim] = value.clone()).map(|who| who.memberships().clone());
+    assert_eq!(memberships("roles", json!(["admin", "user"])).unwrap().roles, ["admin", "user"]);
+    for odd in [json!("admin"), json!({ "admin": true }), json!([1]), json!([["admin"]])] {
+        assert_eq!(memberships("roles", odd.clone()).unwrap_err(), Reason::IdTokenInvalid, "{odd}");
+    }
+    // No claim makes anybody a member of an organisation.
+    for claim in ["orgs", "teams", "memberships", "organizations"] {
+        assert_eq!(memberships(claim, json!(["acme"])), Ok(Memberships::default()), "{claim}");
+    }
 }

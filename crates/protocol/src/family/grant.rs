@@ -2,7 +2,7 @@
 
 use crate::access::{Known, Rules};
 use crate::access_token::AccessTokenClaims;
-use crate::claims::Subject;
+use crate::claims::{Memberships, Subject};
 use crate::client::DisplayName;
 use crate::error::Reason;
 use crate::family::{Lifetimes, Word};
@@ -28,8 +28,10 @@ pub struct Grant {
     pub email: Option<String>,
     /// The person's name.
     pub name: Option<String>,
-    /// The person's groups at the time.
-    pub groups: Vec<String>,
+    /// The e-mail address as the provider last said it, verified or not.
+    pub said_email: Option<String>,
+    /// What the person belongs to, as the provider last said it.
+    pub memberships: Memberships,
     /// The client.
     pub client: ClientId,
     /// What it called itself.
@@ -56,7 +58,8 @@ impl Grant {
             idp_subject: identity.subject().sub().to_owned(),
             email: identity.verified_email().map(str::to_owned),
             name: identity.name().map(str::to_owned),
-            groups: identity.groups().to_vec(),
+            said_email: identity.said_email().map(str::to_owned),
+            memberships: identity.memberships().clone(),
             client: new.client.clone(),
             client_name: new.client_name.clone(),
             resource: new.resource.clone(),
@@ -70,6 +73,18 @@ impl Grant {
     #[must_use]
     pub fn account(&self) -> Subject {
         Subject::known(self.idp.clone(), self.idp_subject.clone())
+    }
+
+    /// What the rules ask about.
+    #[must_use]
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            idp: &self.idp,
+            sub: &self.idp_subject,
+            email: self.email.as_deref(),
+            said_email: self.said_email.as_deref(),
+            memberships: &self.memberships,
+        }
     }
 
     /// Whether it is this client's to refresh.
@@ -127,8 +142,7 @@ impl Policy<'_> {
     /// # Errors
     /// [`Reason::AccessEnded`], [`Reason::ResourceNotGranted`].
     pub fn still_grants(&self, grant: &Grant) -> Result<Scopes, Reason> {
-        let known = Known { sub: &grant.idp_subject, email: grant.email.as_deref(), groups: &grant.groups };
-        self.rules.still_admit(&known).map_err(|_| Reason::AccessEnded)?;
+        self.rules.still_admit(&grant.known()).map_err(|_| Reason::AccessEnded)?;
         let resource = self.catalog.by_uri(&grant.resource).ok_or(Reason::ResourceNotGranted)?;
         resource.scopes.ceiling(Some(&grant.scopes)).map_err(|_| Reason::AccessEnded)
     }
@@ -152,7 +166,7 @@ mod tests {
         assert_eq!(judge("*", |_| ()).unwrap(), "a b");
         assert_eq!(judge("subject:alice", |_| ()).unwrap(), "a b");
         assert_eq!(judge("subject:bob", |_| ()), Err(Reason::AccessEnded));
-        assert_eq!(judge("group:staff", |grant| grant.groups = vec!["staff".to_owned()]).unwrap(), "a b");
+        assert_eq!(judge("group:staff", |grant| grant.memberships.groups = vec!["staff".to_owned()]).unwrap(), "a b");
         assert_eq!(judge("*", |grant| grant.scopes = Scopes::parse("a gone").unwrap()).unwrap(), "a");
         assert_eq!(judge("*", |grant| grant.scopes = Scopes::parse("gone").unwrap()), Err(Reason::AccessEnded));
         let elsewhere = |grant: &mut Grant| grant.resource = ResourceUri::parse("https://mcp.test/gone").unwrap();

@@ -43,7 +43,10 @@ const USE_CODE: &str = "WITH used AS (\
        ON CONFLICT (grant_id) DO UPDATE SET generation = $6::bigint, living = $7, ends_at = $8, recent = $9) \
      SELECT FROM used";
 /// What the tables are made by.
-const MIGRATIONS: Migrations = &[("state", include_str!("../../migrations/postgres/0001_state.sql"))];
+const MIGRATIONS: Migrations = &[
+    ("state", include_str!("../../migrations/postgres/0001_state.sql")),
+    ("memberships", include_str!("../../migrations/postgres/0002_memberships.sql")),
+];
 
 /// One PostgreSQL database.
 #[derive(Debug)]

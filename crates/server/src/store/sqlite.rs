@@ -36,7 +36,10 @@ const USE_CODE: &str = "UPDATE codes SET used_at = $1 WHERE digest = $2 AND used
      INSERT INTO lines (grant_id, generation, living, ends_at, recent) SELECT $4, $6, $7, $8, $9 WHERE changes() = 1 AND $6 IS NOT NULL \
      ON CONFLICT (grant_id) DO UPDATE SET generation = $6, living = $7, ends_at = $8, recent = $9";
 /// What the tables are made by.
-const MIGRATIONS: Migrations = &[("state", include_str!("../../migrations/sqlite/0001_state.sql"))];
+const MIGRATIONS: Migrations = &[
+    ("state", include_str!("../../migrations/sqlite/0001_state.sql")),
+    ("memberships", include_str!("../../migrations/sqlite/0002_memberships.sql")),
+];
 /// How long a request waits for the disk before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// SQLite's error code for a file that another connection has locked, and how soon to look again.

@@ -1,6 +1,7 @@
 //! The statements, which both databases understand. This file is compiled once for each, as a child of its module, which says what `Db` is.
 
 use deputy_protocol::Timestamp;
+use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{CodeRecord, Generation, Grant, Line, NewRefresh, Word};
 use deputy_protocol::hooks::{Guard, passes};
@@ -19,8 +20,8 @@ use crate::store::{
 /// The columns that [`read_grant`] reads, and when it was revoked. By name: see `migrations`.
 macro_rules! grant_columns {
     () => {
-        "g.id, g.subject, g.idp, g.idp_subject, g.email, g.name, g.groups, g.client, g.client_name, g.resource, g.scopes, g.granted_at, \
-         g.ends_at, g.revoked_at"
+        "g.id, g.subject, g.idp, g.idp_subject, g.email, g.said_email, g.name, g.groups, g.roles, g.orgs, g.teams, g.client, g.client_name, \
+         g.resource, g.scopes, g.granted_at, g.ends_at, g.revoked_at"
     };
 }
 
@@ -102,7 +103,7 @@ async fn complete(connection: &mut Connection, completed: &Completed) -> StoreRe
 async fn insert_grant(connection: &mut Connection, grant: &Grant) -> StoreResult<()> {
     query(
         "INSERT INTO grants (id, subject, idp, idp_subject, email, name, groups, client, client_name, resource, scopes, granted_at, \
-         ends_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         ends_at, said_email, roles, orgs, teams) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(grant.id.as_str())
     .bind(&grant.subject)
@@ -110,13 +111,17 @@ async fn insert_grant(connection: &mut Connection, grant: &Grant) -> StoreResult
     .bind(&grant.idp_subject)
     .bind(&grant.email)
     .bind(&grant.name)
-    .bind(json(&grant.groups)?)
+    .bind(json(&grant.memberships.groups)?)
     .bind(grant.client.as_str())
     .bind(grant.client_name.as_str())
     .bind(grant.resource.as_str())
     .bind(grant.scopes.to_string())
     .bind(seconds(grant.granted_at))
     .bind(seconds(grant.ends_at))
+    .bind(&grant.said_email)
+    .bind(json(&grant.memberships.roles)?)
+    .bind(json(&grant.memberships.orgs)?)
+    .bind(json(&grant.memberships.teams)?)
     .execute(connection)
     .await?;
     Ok(())
@@ -212,13 +217,17 @@ async fn hear(connection: &mut Connection, step: &Heard) -> StoreResult<bool> {
     }
     if let Some(person) = &step.person {
         query(
-            "UPDATE grants SET email = CASE WHEN $5 THEN $1 ELSE email END, name = coalesce($2, name), groups = $3 WHERE id = $4",
+            "UPDATE grants SET email = CASE WHEN $5 IS NOT NULL THEN $1 ELSE email END, said_email = coalesce($5, said_email), \
+             name = coalesce($2, name), groups = $3, roles = $6, orgs = $7, teams = $8 WHERE id = $4",
         )
         .bind(&person.email)
         .bind(&person.name)
-        .bind(json(&person.groups)?)
+        .bind(json(&person.memberships.groups)?)
         .bind(step.grant.as_str())
-        .bind(person.says_email)
+        .bind(&person.said_email)
+        .bind(json(&person.memberships.roles)?)
+        .bind(json(&person.memberships.orgs)?)
+        .bind(json(&person.memberships.teams)?)
         .execute(connection)
         .await?;
     }
@@ -350,6 +359,11 @@ fn maybe_time(row: &Row, column: &str) -> StoreResult<Option<Timestamp>> {
     Ok(seconds.map(time))
 }
 
+fn read_memberships(row: &Row) -> StoreResult<Memberships> {
+    let list = |column: &'static str| parsed(column, row.try_get(column)?, |text| serde_json::from_str(text));
+    Ok(Memberships { groups: list("groups")?, roles: list("roles")?, orgs: list("orgs")?, teams: list("teams")? })
+}
+
 fn read_grant(row: &Row) -> StoreResult<Grant> {
     Ok(Grant {
         id: GrantId::from_stored(row.try_get("id")?),
@@ -358,7 +372,8 @@ fn read_grant(row: &Row) -> StoreResult<Grant> {
         idp_subject: row.try_get("idp_subject")?,
         email: row.try_get("email")?,
         name: row.try_get("name")?,
-        groups: parsed("groups", row.try_get("groups")?, |text| serde_json::from_str(text))?,
+        said_email: row.try_get("said_email")?,
+        memberships: read_memberships(row)?,
         client: parsed("client", row.try_get("client")?, ClientId::parse)?,
         client_name: parsed("client_name", row.try_get("client_name")?, from_json::<DisplayName>)?,
         resource: parsed("resource", row.try_get("resource")?, from_json)?,

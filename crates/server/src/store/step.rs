@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::assertion::Assertion;
 use deputy_protocol::family::{Generation, Grant, Line};
 use deputy_protocol::ids::{GrantId, TransactionId};
@@ -179,12 +180,12 @@ pub(crate) struct Heard {
 pub(crate) struct Person {
     /// A verified e-mail address.
     pub(crate) email: Option<String>,
-    /// Whether it says anything about an address: one that is not verified any more does not count any more.
-    pub(crate) says_email: bool,
+    /// The address that it says, verified or not. Without, the old one stays; one that is not verified any more does not count any more.
+    pub(crate) said_email: Option<String>,
     /// The name; without, the old one stays.
     pub(crate) name: Option<String>,
-    /// The groups.
-    pub(crate) groups: Vec<String>,
+    /// What the person belongs to.
+    pub(crate) memberships: Memberships,
 }
 
 /// What has ended by when.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deputy_protocol::access::Rules;
+use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{Generation, Grant, NewRefresh, Place, Policy, RefreshRecord};
 use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
@@ -206,7 +207,8 @@ fn completed(grant: u8) -> Completed {
             idp_subject: "alice".to_owned(),
             email: None,
             name: None,
-            groups: Vec::new(),
+            said_email: None,
+            memberships: Memberships::default(),
             client: client(),
             client_name: DisplayName::clean("Test"),
             resource: ResourceUri::parse("https://mcp.test/mcp").unwrap(),

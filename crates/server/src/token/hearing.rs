@@ -166,13 +166,14 @@ async fn tokens(gateway: &Shared, grant: &GrantId) -> Result<IdpTokens, Failure>
     opened.ok_or_else(|| Failure::internal("the provider's tokens do not open with this master key; was master.key replaced?"))
 }
 
-/// What the provider says today. What it says nothing about stays as it was, but for the groups: who is in none any more is not told about.
+/// What the provider says today. What it says nothing about stays as it was, but for memberships: who is in no group any more is not told
+/// about.
 fn person(identity: &VerifiedIdentity) -> Person {
     Person {
         email: identity.verified_email().map(str::to_owned),
-        says_email: identity.says_email(),
+        said_email: identity.said_email().map(str::to_owned),
         name: identity.name().map(str::to_owned),
-        groups: identity.groups().to_vec(),
+        memberships: identity.memberships().clone(),
     }
 }
 

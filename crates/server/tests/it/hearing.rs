@@ -11,9 +11,9 @@ use crate::support::idp::{Edit, Faults, OnRefresh};
 use crate::support::{Client, World};
 
 /// A word of the default age is old after this.
-const OLD: u64 = 61;
+pub(crate) const OLD: u64 = 61;
 
-fn refused(answer: &Answer, reason: &str) {
+pub(crate) fn refused(answer: &Answer, reason: &str) {
     assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (400, Some(reason)), "{}", answer.text());
 }
 
@@ -23,7 +23,7 @@ fn outage(answer: &Answer) {
     assert_eq!(answer.json()["error"], "temporarily_unavailable");
 }
 
-fn tokens(answer: &Answer) -> (String, String) {
+pub(crate) fn tokens(answer: &Answer) -> (String, String) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let text = |name: &str| answer.json()[name].as_str().unwrap().to_owned();
     (text("access_token"), text("refresh_token"))
@@ -33,7 +33,7 @@ fn on_refresh(how: OnRefresh) -> Faults {
     Faults { refresh: Some(how), ..Faults::default() }
 }
 
-fn says(edit: serde_json::Value) -> Faults {
+pub(crate) fn says(edit: serde_json::Value) -> Faults {
     let edit: Edit<serde_json::Value> =
         Arc::new(move |claims| claims.as_object_mut().unwrap().extend(edit.as_object().unwrap().clone()));
     Faults { claims: Some(edit), ..Faults::default() }

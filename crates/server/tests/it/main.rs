@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod assertions;
 mod attacks;
 mod attacks_codes;

@@ -1,0 +1,88 @@
+//! `[access]`: who may come in.
+
+use deputy_protocol::IdpName;
+use deputy_protocol::access::{RuleError, Rules};
+use deputy_protocol::claims::Authority;
+use deputy_server::config::IdpKind;
+
+use super::Problem;
+use super::file::Access;
+use super::idp::Providers;
+use super::place::{Located, Place};
+
+/// What `[access]` says.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) rules: Rules,
+    /// As written, or as they are by default.
+    pub(super) allow: Vec<String>,
+    pub(super) deny: Vec<String>,
+}
+
+/// Reads the rules. A company's own provider needs none.
+pub(super) fn access(raw: Option<Access>, idps: &Providers, notes: &mut Vec<String>) -> Result<Checked, Problem> {
+    let Access { mut allow, deny } = raw.unwrap_or_default();
+    if allow.is_empty() {
+        allow = own_people(idps).ok_or_else(|| {
+            let text = "nobody may come in: there is no access rule. Add: [access] allow = [\"domain:example.com\"] (or \"email:…\", \
+                        \"group:…\", \"subject:…\"; \"*\" lets in whoever the provider signs in).";
+            Problem::new(&Place::File, text)
+        })?;
+    }
+    let known = known(idps);
+    let read = |allow: &[&str], deny: &[&str]| Rules::read(allow, deny, &known);
+    // One by one, so that an error points at its rule.
+    for rule in &allow {
+        read(&[&rule.value], &[]).map_err(|error| problem(rule, &error))?;
+    }
+    for rule in &deny {
+        read(&["*"], &[&rule.value]).map_err(|error| problem(rule, &error))?;
+    }
+    let texts = |rules: &[Located<String>]| rules.iter().map(|rule| rule.value.clone()).collect::<Vec<_>>();
+    let (allow, deny) = (texts(&allow), texts(&deny));
+    let rules = Rules::read(&allow, &deny, &known).map_err(|error| Problem::new(&Place::File, format!("{error}.")))?;
+    warn_of_open_doors(&allow, idps, notes);
+    warn_of_loose_rules(&allow, idps, notes);
+    Ok(Checked { rules, allow, deny })
+}
+
+fn problem(rule: &Located<String>, error: &RuleError) -> Problem {
+    Problem::new(&rule.place, format!("{error}."))
+}
+
+/// What the rules need to know of the providers.
+pub(super) fn known(idps: &Providers) -> Vec<(IdpName, Authority)> {
+    idps.configs.iter().map(|idp| (idp.name.clone(), idp.kind.authority())).collect()
+}
+
+/// The rules that go without saying: where every provider signs in the people of listed tenants only, these people.
+fn own_people(idps: &Providers) -> Option<Vec<Located<String>>> {
+    let own = idps.configs.iter().all(|idp| matches!(idp.kind, IdpKind::Entra(_)));
+    let rule = |name: &IdpName| Located { value: format!("idp:{name}"), place: Place::File };
+    own.then(|| idps.configs.iter().map(|idp| rule(&idp.name)).collect())
+}
+
+fn warn_of_open_doors(allow: &[String], idps: &Providers, notes: &mut Vec<String>) {
+    for (name, shown) in &idps.open {
+        let all_of = |rule: &&String| matches!(rule.strip_prefix("idp:"), Some(rest) if rest == name.as_str() || rest == format!("{name}/*"));
+        if allow.iter().any(|rule| rule == "*") || allow.iter().find(all_of).is_some() {
+            notes.push(format!(
+                "[access] lets in everyone who can sign in with {shown}, which may be the whole world. Name a domain or a group instead."
+            ));
+        }
+    }
+}
+
+/// Names that a provider gives mean something at that provider only.
+fn warn_of_loose_rules(allow: &[String], idps: &Providers, notes: &mut Vec<String>) {
+    if idps.configs.len() < 2 {
+        return;
+    }
+    let loose = |rule: &&String| ["group:", "role:", "subject:"].iter().any(|kind| rule.starts_with(kind));
+    for rule in allow.iter().filter(loose) {
+        let name = idps.configs.first().map(|idp| idp.name.as_str()).unwrap_or_default();
+        notes.push(format!(
+            "[access] \"{rule}\" counts at every provider: whoever can choose names at one of them comes in. Write \"idp:{name}/{rule}\"."
+        ));
+    }
+}
