@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use deputy_protocol::resource::ResourceUri;
-use deputy_protocol::scope::Scopes;
+use deputy_protocol::scope::{Scope, ScopeRule, ScopeRules, Scopes};
 use deputy_protocol::{GrantId, Issuer, Reason, Timestamp};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Empty};
@@ -361,6 +361,31 @@ fn rs_12_rs_13_rs_14_too_little_scope_names_all_of_it() {
     let challenge = response.headers()["www-authenticate"].to_str().unwrap();
     assert_eq!(response.status(), 403);
     assert!(challenge.contains(r#"scope="admin mcp write", error="insufficient_scope""#), "{challenge}");
+}
+
+#[test]
+fn rs_13_a_scope_that_contains_another_suffices() {
+    let rule = |name: &str, implies: &str| ScopeRule {
+        implies: Scopes::parse(implies).unwrap(),
+        ..ScopeRule::new(Scope::parse(name).unwrap())
+    };
+    let rules = ScopeRules::new(vec![rule("files:admin", "files:write"), rule("files:write", "files:read")]).unwrap();
+    let (plain, token) = (bench(), |bench: &Bench, scope: &str| sign(&header(), &with(claims(), "scope", scope), &bench.ours));
+    let rich = bench();
+    let knowing = Arc::into_inner(rich.verifier).unwrap().with_hierarchy(rules.hierarchy());
+    let rich = Bench { verifier: Arc::new(knowing), ..rich };
+    let suffices = |bench: &Bench, has: &str, needs: &str| {
+        let permit = bench.verify_at(&token(bench, has), NOW).unwrap();
+        assert_eq!(permit.scopes().to_string(), has, "what was granted is still told");
+        bench.verifier.require(&permit, &Scopes::parse(needs).unwrap()).is_ok()
+    };
+    for (has, needs) in [("files:write", "files:read"), ("files:admin", "files:read"), ("files:admin", "files:write files:read")]
+    {
+        assert!(suffices(&rich, has, needs) && !suffices(&plain, has, needs), "{has} {needs}");
+    }
+    for (has, needs) in [("files:read", "files:write"), ("files:write", "files:admin"), ("files:write", "files:read other")] {
+        assert!(!suffices(&rich, has, needs), "{has} {needs}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use deputy_protocol::access_token::{ACCESS_TOKEN_TYPE, AccessTokenClaims, Expected, ValidAccessToken, check};
 use deputy_protocol::challenge::Challenge;
 use deputy_protocol::resource::ResourceUri;
-use deputy_protocol::scope::Scopes;
+use deputy_protocol::scope::{Hierarchy, Scopes};
 use deputy_protocol::secret::sha256;
 use deputy_protocol::{GrantId, Issuer, Reason, Timestamp};
 use http::HeaderMap;
@@ -57,6 +57,7 @@ pub struct Verifier {
     issuer: Issuer,
     resource: ResourceUri,
     scopes: Scopes,
+    hierarchy: Hierarchy,
     keys: Keys,
     revocations: Arc<dyn Revocations>,
     verified: Cache<[u8; 32], Remembered>,
@@ -72,7 +73,20 @@ impl Verifier {
     /// A verifier for tokens that `issuer` makes for `resource`. `scopes` is what a challenge asks for: the least that is of use (RS-04).
     #[must_use]
     pub fn new(issuer: Issuer, resource: ResourceUri, scopes: Scopes, keys: Keys, revocations: Arc<dyn Revocations>) -> Self {
-        Self { issuer, resource, scopes, keys, revocations, verified: Cache::new(REMEMBERED) }
+        let hierarchy = Hierarchy::default();
+        Self { issuer, resource, scopes, hierarchy, keys, revocations, verified: Cache::new(REMEMBERED) }
+    }
+
+    /// With scopes that contain others: a token with one of them suffices where a contained one is needed (RS-13).
+    #[must_use]
+    pub fn with_hierarchy(self, hierarchy: Hierarchy) -> Self {
+        Self { hierarchy, ..self }
+    }
+
+    /// What a permit allows: what was granted, with all that it contains.
+    #[must_use]
+    pub fn allowed(&self, permit: &Permit) -> Scopes {
+        self.hierarchy.with_contained(permit.scopes())
     }
 
     /// Judges a request by its headers. The signature is checked when a token is first seen; its time and whether its grant was revoked,
@@ -102,13 +116,13 @@ impl Verifier {
         permit.token.not_revoked(self.revocations.is_revoked(permit.grant()))
     }
 
-    /// Demands scopes for one operation.
+    /// Demands scopes for one operation; one that contains a needed one suffices.
     ///
     /// # Errors
     /// [`Refused`] with 403 and all that is needed, together with what is already granted: clients replace their scopes rather than
     /// add to them (RS-12, RS-14).
     pub fn require(&self, permit: &Permit, needed: &Scopes) -> Result<(), Refused> {
-        if permit.scopes().covers(needed) {
+        if self.allowed(permit).covers(needed) {
             return Ok(());
         }
         let wanted = permit.scopes().union(needed);

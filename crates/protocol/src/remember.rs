@@ -189,6 +189,16 @@ mod tests {
     const USUAL: Request =
         Request { name: "App", redirect: "https://app.test/cb", resource: "https://mcp.test/a", scope: "read", proven: true };
 
+    fn catalog() -> Catalog {
+        let protected = ["a", "b"].map(|name| ProtectedResource {
+            uri: ResourceUri::parse(&format!("https://mcp.test/{name}")).unwrap(),
+            path: format!("/{name}"),
+            name: name.to_owned(),
+            scopes: Scopes::parse("read write").unwrap(),
+        });
+        Catalog::new(protected.to_vec())
+    }
+
     fn pending(request: Request) -> Pending {
         let document = json!({
             "client_id": CLIENT, "client_name": request.name,
@@ -199,12 +209,6 @@ mod tests {
         if !request.proven {
             client.proof = Proof::None;
         }
-        let protected = ["a", "b"].map(|name| ProtectedResource {
-            uri: ResourceUri::parse(&format!("https://mcp.test/{name}")).unwrap(),
-            path: format!("/{name}"),
-            name: name.to_owned(),
-            scopes: Scopes::parse("read write").unwrap(),
-        });
         let query = format!(
             "response_type=code&client_id={CLIENT}&redirect_uri={}&code_challenge={}&code_challenge_method=S256&resource={}&scope={}",
             request.redirect,
@@ -213,7 +217,7 @@ mod tests {
             request.scope
         );
         let (params, issuer) = (Params::parse(query.as_bytes()).unwrap(), Issuer::parse("https://mcp.test").unwrap());
-        begin(&params, &client, &issuer, &Catalog::new(protected.to_vec()), NOW, [1; 16]).unwrap()
+        begin(&params, &client, &issuer, &catalog(), NOW, [1; 16]).unwrap()
     }
 
     fn comes_back(approval: Approval, account: &str) -> SignedIn {
@@ -225,7 +229,12 @@ mod tests {
         let expected = ExpectedIdToken { authority: &authority, client_id: "us", nonce: &asked.nonce, now: NOW };
         let who = check_id_token(SignedClaims::assume_verified(serde_json::from_value(claims).unwrap()), expected).unwrap();
         let admitted = Rules::parse(&["*"]).unwrap().admit(who).unwrap();
-        approval.ask_idp(idp_request()).answered(&IdpState::new(&[1; 32]), &idp_name(), NOW).unwrap().signed_in(admitted)
+        approval
+            .ask_idp(idp_request())
+            .answered(&IdpState::new(&[1; 32]), &idp_name(), NOW)
+            .unwrap()
+            .signed_in(admitted, &catalog())
+            .unwrap()
     }
 
     fn origins() -> Origins {

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::access::Known;
 use crate::error::Reason;
 use crate::hooks::{Guard, removed};
-use crate::scope::Scopes;
+use crate::scope::{ScopeRules, Scopes};
 
 /// Whether a URL's host is this machine by name or by address, as `url` writes hosts.
 #[must_use]
@@ -64,15 +65,43 @@ pub struct ProtectedResource {
     pub scopes: Scopes,
 }
 
-/// All protected resources of this deployment.
+/// All protected resources of this deployment, and what is said about their scopes.
 #[derive(Clone, Debug)]
-pub struct Catalog(Vec<ProtectedResource>);
+pub struct Catalog {
+    resources: Vec<ProtectedResource>,
+    scope_rules: ScopeRules,
+}
 
 impl Catalog {
     /// The catalogue of these resources.
     #[must_use]
     pub fn new(resources: Vec<ProtectedResource>) -> Self {
-        Self(resources)
+        Self { resources, scope_rules: ScopeRules::default() }
+    }
+
+    /// With what the operator says about their scopes.
+    #[must_use]
+    pub fn with_scope_rules(self, scope_rules: ScopeRules) -> Self {
+        Self { scope_rules, ..self }
+    }
+
+    /// What is said about their scopes.
+    #[must_use]
+    pub fn scope_rules(&self) -> &ScopeRules {
+        &self.scope_rules
+    }
+
+    /// What of `approved` a person gets at a resource today: what still exists there, and what the rules let this person have. It is never
+    /// more than was approved.
+    ///
+    /// # Errors
+    /// [`Reason::ResourceNotGranted`] when the resource is gone, [`Reason::ScopesNotAllowed`] when nothing is left.
+    pub fn scopes_for(&self, resource: &ResourceUri, approved: &Scopes, known: &Known<'_>) -> Result<Scopes, Reason> {
+        let resource = self.by_uri(resource).ok_or(Reason::ResourceNotGranted)?;
+        let offered = self.scope_rules.for_person(&resource.scopes, known);
+        // The ceiling takes a request for nothing as one for everything; here nothing more was approved.
+        let granted = offered.ceiling(Some(approved)).map(|granted| granted.intersection(approved));
+        granted.ok().filter(|granted| !granted.is_empty()).ok_or(Reason::ScopesNotAllowed)
     }
 
     /// Finds the resource that a request means. With no indicator, the only one there is (2025-03-26 clients send none, AS-62).
@@ -90,25 +119,25 @@ impl Catalog {
                 return Err(Reason::ResourceInvalid);
             }
         }
-        let unguarded = || self.0.first().filter(|_| removed(Guard::AuthorizedResource));
+        let unguarded = || self.resources.first().filter(|_| removed(Guard::AuthorizedResource));
         self.by_uri(&wanted).or_else(unguarded).ok_or(Reason::ResourceUnknown)
     }
 
     /// The resource with this identifier.
     #[must_use]
     pub fn by_uri(&self, uri: &ResourceUri) -> Option<&ProtectedResource> {
-        self.0.iter().find(|resource| resource.uri == *uri)
+        self.resources.iter().find(|resource| resource.uri == *uri)
     }
 
     /// All resources, in the order of the configuration.
     pub fn iter(&self) -> std::slice::Iter<'_, ProtectedResource> {
-        self.0.iter()
+        self.resources.iter()
     }
 
     /// The only resource, if there is exactly one.
     #[must_use]
     pub fn only(&self) -> Option<&ProtectedResource> {
-        match self.0.as_slice() {
+        match self.resources.as_slice() {
             [only] => Some(only),
             _ => None,
         }
@@ -117,13 +146,17 @@ impl Catalog {
     /// Every scope of every resource.
     #[must_use]
     pub fn scopes(&self) -> Scopes {
-        self.0.iter().fold(Scopes::default(), |all, resource| all.union(&resource.scopes))
+        self.resources.iter().fold(Scopes::default(), |all, resource| all.union(&resource.scopes))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Rules;
+    use crate::claims::Memberships;
+    use crate::ids::Issuer;
+    use crate::scope::{Scope, ScopeRule};
     use proptest::prelude::*;
 
     fn catalog(uris: &[&str]) -> Catalog {
@@ -226,6 +259,63 @@ mod tests {
     fn only_https_and_http_are_addresses_of_servers() {
         for raw in ["ftp://h/a", "wss://h/a", "file:///a", "data:,a", "urn:a:b"] {
             assert_eq!(ResourceUri::parse(raw), Err(Reason::ResourceInvalid), "{raw}");
+        }
+    }
+
+    fn known<R>(groups: &[&str], ask: impl FnOnce(&Known<'_>) -> R) -> R {
+        let (idp, groups) = (Issuer::parse("https://idp.test").unwrap(), groups.iter().map(|&name| name.to_owned()).collect());
+        let memberships = Memberships { groups, ..Memberships::default() };
+        ask(&Known { idp: &idp, sub: "alice", email: None, said_email: None, memberships: &memberships })
+    }
+
+    /// A resource that offers `offered`, where the scopes of `some` are for writers only.
+    fn with_rules(offered: &Scopes, some: &Scopes) -> Catalog {
+        let rule = |name: &str| ScopeRule {
+            grants_to: Some(Rules::parse(&["group:Writers"]).unwrap()),
+            ..ScopeRule::new(Scope::parse(name).unwrap())
+        };
+        let mut all = catalog(&["https://h/a"]);
+        all.resources[0].scopes = offered.clone();
+        all.with_scope_rules(ScopeRules::new(some.iter().map(rule).collect()).unwrap())
+    }
+
+    #[test]
+    fn a_person_gets_what_of_the_approved_scopes_is_theirs() {
+        let scopes = |raw: &str| Scopes::parse(raw).unwrap();
+        let (here, gone) = (ResourceUri::parse("https://h/a").unwrap(), ResourceUri::parse("https://h/gone").unwrap());
+        let catalog = with_rules(&scopes("read write"), &scopes("write"));
+        let gets = |groups: &[&str], approved: &str| {
+            known(groups, |known| catalog.scopes_for(&here, &scopes(approved), known).map(|scopes| scopes.to_string()))
+        };
+        assert_eq!(gets(&["Writers"], "read write").unwrap(), "read write");
+        assert_eq!(gets(&["Writers"], "read").unwrap(), "read", "no more than was approved");
+        assert_eq!(gets(&["Readers"], "read write").unwrap(), "read");
+        assert_eq!(gets(&[], "write"), Err(Reason::ScopesNotAllowed));
+        assert_eq!(gets(&["Writers"], "gone"), Err(Reason::ScopesNotAllowed));
+        assert_eq!(gets(&["Writers"], "offline_access"), Err(Reason::ScopesNotAllowed));
+        known(&[], |known| assert_eq!(catalog.scopes_for(&gone, &scopes("read"), known), Err(Reason::ResourceNotGranted)));
+    }
+
+    fn few() -> impl Strategy<Value = Scopes> {
+        let one = prop_oneof![Just("offline_access".to_owned()), "[a-c]"];
+        proptest::collection::vec(one, 0..4).prop_map(|all| all.iter().map(|raw| Scope::parse(raw).unwrap()).collect())
+    }
+
+    proptest! {
+        /// whatever the rules, the person and the offer are, nobody gets more than was approved, more than is offered, or nothing;
+        /// and asking again gives no more than the first time.
+        #[test]
+        fn a_104_no_rule_widens_what_was_approved(offered in few(), some in few(), approved in few(), writer in any::<bool>()) {
+            let (here, catalog) = (ResourceUri::parse("https://h/a").unwrap(), with_rules(&offered, &some));
+            let gets = |groups: &[&str], approved: &Scopes| known(groups, |known| catalog.scopes_for(&here, approved, known));
+            let groups: &[&str] = if writer { &["Writers"] } else { &[] };
+            if let Ok(granted) = gets(groups, &approved) {
+                prop_assert!(approved.covers(&granted) && offered.covers(&granted) && !granted.is_empty());
+                prop_assert!(writer || granted.intersection(&some).is_empty());
+                if let Ok(again) = gets(&["Writers"], &granted) {
+                    prop_assert!(granted.covers(&again));
+                }
+            }
         }
     }
 

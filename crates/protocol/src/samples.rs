@@ -92,5 +92,5 @@ pub(crate) fn signed_in(account: &str) -> SignedIn {
     let expected = ExpectedIdToken { authority: &authority, client_id: "us", nonce: &asked.nonce, now: NOW };
     let who = check_id_token(SignedClaims::assume_verified(serde_json::from_value(claims).unwrap()), expected).unwrap();
     let admitted = Rules::parse(&["*"]).unwrap().admit(who).unwrap();
-    awaiting().answered(&IdpState::new(&[1; 32]), &idp_name(), NOW).unwrap().signed_in(admitted)
+    awaiting().answered(&IdpState::new(&[1; 32]), &idp_name(), NOW).unwrap().signed_in(admitted, &policy("*").1).unwrap()
 }

@@ -1,11 +1,15 @@
 //! Scopes (RFC 6749 §3.3): parsing, and the one ceiling that every request passes.
 
+mod rules;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Reason;
+
+pub use rules::{Hierarchy, ScopeRule, ScopeRules};
 
 /// Longest scope parameter that is looked at, in bytes.
 const SCOPE_PARAMETER_MAX: usize = 4096;
@@ -42,6 +46,12 @@ impl Scope {
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
+    /// No scope.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(BTreeSet::new())
+    }
+
     /// Parses a scope parameter: tokens divided by single spaces. Repeats collapse.
     ///
     /// # Errors

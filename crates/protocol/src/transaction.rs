@@ -21,7 +21,7 @@ use crate::ids::{ClientId, GrantId, IdpName, TransactionId};
 use crate::pkce::{Challenge, Verifier};
 use crate::redirect::TrustedRedirect;
 use crate::remember::may_remember;
-use crate::resource::ResourceUri;
+use crate::resource::{Catalog, ResourceUri};
 use crate::scope::Scopes;
 use crate::secret::{IdpState, Nonce};
 use crate::time::Timestamp;
@@ -207,10 +207,14 @@ impl IdpAnswer {
         &self.pending.redirect
     }
 
-    /// The person signed in and may come in.
-    #[must_use]
-    pub fn signed_in(self, admitted: Admitted) -> SignedIn {
-        SignedIn { pending: self.pending, admitted, by: self.by }
+    /// The person signed in and may come in: with as much of what was approved as this person may have.
+    ///
+    /// # Errors
+    /// [`Reason::ScopesNotAllowed`] when that is nothing.
+    pub fn signed_in(self, admitted: Admitted, catalog: &Catalog) -> Result<SignedIn, Reason> {
+        let Self { pending, by, .. } = self;
+        let scopes = catalog.scopes_for(&pending.resource, &pending.scopes, &admitted.identity().known())?;
+        Ok(SignedIn { pending, admitted, by, scopes })
     }
 }
 
@@ -220,6 +224,7 @@ pub struct SignedIn {
     pending: Pending,
     admitted: Admitted,
     by: ApprovedBy,
+    scopes: Scopes,
 }
 
 impl SignedIn {
@@ -233,6 +238,12 @@ impl SignedIn {
     #[must_use]
     pub fn identity(&self) -> &VerifiedIdentity {
         self.admitted.identity()
+    }
+
+    /// The scopes that the client gets: at most what was approved.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     /// Whether the person asked that the decision be remembered.
@@ -259,8 +270,7 @@ impl SignedIn {
     /// The transaction ends in a grant.
     #[must_use]
     pub fn grant(self, _: OwnBrowser, id: GrantId, now: Timestamp) -> NewGrant {
-        let Pending { id: transaction, client, client_name, redirect, challenge, resource, scopes, refresh, started, .. } =
-            self.pending;
+        let Pending { id: transaction, client, client_name, redirect, challenge, resource, refresh, started, .. } = self.pending;
         NewGrant {
             id,
             transaction,
@@ -271,7 +281,7 @@ impl SignedIn {
             redirect,
             challenge,
             resource,
-            scopes,
+            scopes: self.scopes,
             refresh,
             granted_at: now,
         }

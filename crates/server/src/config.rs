@@ -11,7 +11,7 @@ use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
-use deputy_protocol::scope::Scopes;
+use deputy_protocol::scope::{ScopeRules, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use ipnet::IpNet;
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub consent: Consent,
     /// The MCP servers to protect: at least one.
     pub servers: Vec<ServerConfig>,
+    /// What is said about single scopes of theirs.
+    pub scopes: ScopeRules,
     /// The clients that the operator registered.
     pub clients: Vec<ClientConfig>,
     /// Which other clients may come.

@@ -169,7 +169,8 @@ impl Gateway {
 
 async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, StartError> {
     let issuer = config.public_url;
-    let catalog = catalog(&issuer, &config.servers)?;
+    let catalog = catalog(&issuer, &config.servers)?.with_scope_rules(config.scopes);
+    let hierarchy = catalog.scope_rules().hierarchy();
     let origins = Origins::new(issuer.as_str(), &config.allowed_origins)
         .map_err(|reason| StartError::Config(format!("public_url or allowed_origins: {reason}")))?;
     if origins.own() != issuer.as_str() {
@@ -201,7 +202,8 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
             resource.scopes.clone(),
             Arc::clone(keyring.public()),
             Arc::clone(&revoked) as Arc<dyn deputy_guard::Revocations>,
-        );
+        )
+        .with_hierarchy(hierarchy.clone());
         let proxy = Proxy::new(ProxyConfig {
             resource: resource.clone(),
             backend: backend_uri(server)?,

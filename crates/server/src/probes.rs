@@ -134,7 +134,7 @@ impl Cookies {
 /// # Errors
 /// [`Reason::HeaderRepeated`].
 pub fn to_backend(inbound: &HeaderMap, permit: &Permit) -> Result<HeaderMap, Reason> {
-    proxy::headers::for_backend(inbound, permit)
+    proxy::headers::for_backend(inbound, permit, permit.scopes())
 }
 
 /// The headers of a backend's answer that pass.

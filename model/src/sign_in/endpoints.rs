@@ -9,7 +9,7 @@ use deputy_protocol::transaction::{AwaitingIdp, NewGrant, Pending, SignedIn};
 use deputy_protocol::web::{Origins, OwnPage};
 use deputy_protocol::{GrantId, Reason};
 
-use super::things::{authorize, browser_key, form, identity, idp, memory_key, request, state, time};
+use super::things::{authorize, browser_key, catalog, form, identity, idp, memory_key, request, state, time};
 use super::{Answer, Approved, By, Delivery, Entry, LastPage, Link, Opened, Place, Remembered, SignIn};
 use crate::people::Person;
 
@@ -64,7 +64,7 @@ impl SignIn {
 
     fn signed_in(&self, awaiting: AwaitingIdp, approval: usize, who: VerifiedIdentity) -> Result<SignedIn, Reason> {
         let admitted = Rules::parse(&["*"]).map_err(|_| Reason::Internal)?.admit(who)?;
-        Ok(awaiting.answered(&state(approval), &idp()?, self.now())?.signed_in(admitted))
+        awaiting.answered(&state(approval), &idp()?, self.now())?.signed_in(admitted, &catalog(self.origin())?)
     }
 
     /// `GET /authorize`.
@@ -121,7 +121,7 @@ impl SignIn {
         };
         let answered = approval.ask_idp(request(0)?).answered(&state(0), &idp()?, time(late))?;
         let admitted = Rules::parse(&["*"]).map_err(|_| Reason::Internal)?.admit(identity(account, 0, 0, time(late))?)?;
-        let signed_in = answered.signed_in(admitted);
+        let signed_in = answered.signed_in(admitted, &catalog(self.origin())?)?;
         let ours = self.origins()?.cookies_are_ours().ok_or(Reason::Internal)?;
         Ok(Memory::of(&signed_in, &ours, &memory_key(browser), time(late)))
     }

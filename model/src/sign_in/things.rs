@@ -89,15 +89,19 @@ fn client(app: App, place: Place, now: Timestamp) -> Result<Client, Reason> {
     Ok(Client { id: ClientId::parse(&format!("dc_{app:?}"))?, registration, proof: Proof::None })
 }
 
-/// `GET /authorize`, with a link as anybody can write one.
-pub(super) fn authorize(origin: &str, place: Place, opened: &Opened, number: usize) -> Result<Pending, Reason> {
-    let (issuer, resource) = (Issuer::parse(origin)?, format!("{origin}/mcp"));
-    let catalog = Catalog::new(vec![ProtectedResource {
-        uri: ResourceUri::parse(&resource)?,
+/// The one server that there is.
+pub(super) fn catalog(origin: &str) -> Result<Catalog, Reason> {
+    Ok(Catalog::new(vec![ProtectedResource {
+        uri: ResourceUri::parse(&format!("{origin}/mcp"))?,
         path: "/mcp".to_owned(),
         name: "Tools".to_owned(),
         scopes: Scopes::parse("read write")?,
-    }]);
+    }]))
+}
+
+/// `GET /authorize`, with a link as anybody can write one.
+pub(super) fn authorize(origin: &str, place: Place, opened: &Opened, number: usize) -> Result<Pending, Reason> {
+    let (issuer, resource, catalog) = (Issuer::parse(origin)?, format!("{origin}/mcp"), catalog(origin)?);
     let Link { app, redirect, more, foreign, .. } = opened.link;
     let asked = if foreign { "https://elsewhere.test/mcp" } else { &resource };
     let now = time(opened.late);

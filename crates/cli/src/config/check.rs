@@ -8,7 +8,7 @@ use std::time::Duration;
 use deputy_protocol::Issuer;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::{Hearing, Lifetimes};
-use deputy_protocol::scope::{Scope, Scopes};
+use deputy_protocol::scope::{Scope, ScopeRules, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::web::Origins;
 use deputy_server::{ClientConfig, Config, Consent, DocumentsConfig, IdpConfig, ServerConfig, StoreConfig};
@@ -18,7 +18,7 @@ use url::Url;
 use super::duration::{DAY, bounded};
 use super::file::{File, Given, STORE_VARIABLE, Server, Store, Tokens};
 use super::place::{Located, Place};
-use super::{Env, Problem, Settings, access, clients, idp, secret, urls};
+use super::{Env, Problem, Settings, access, clients, idp, scopes, secret, urls};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
 const DATA_DIR: &str = "deputy-data";
@@ -33,12 +33,17 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let mut notes = Vec::new();
     let consent = consent(file.consent.as_ref(), &public_url, &mut notes)?;
     let idps = idp::providers(file.idp.0, base, env, &mut notes)?;
+    let known = access::known(&idps);
     let access = access::access(file.access, &idps, &mut notes)?;
+    let servers = servers(&file.server)?;
+    let scopes = scopes::scopes(&file.scope, &known)?;
+    scopes::look_again(&scopes, &servers, &mut notes);
     into_server_config(Parts {
         listen,
         data_dir: data_dir(file.data_dir.as_ref(), base),
         store: store(file.given_store.as_ref(), file.store.as_ref(), base, env)?,
-        servers: servers(&file.server)?,
+        servers,
+        scopes,
         clients: clients::configured(&file.client, base, env)?,
         client_policy: clients::policy(&file.clients)?,
         documents: clients::fetching(&file.clients, base)?,
@@ -65,6 +70,7 @@ struct Parts {
     access: access::Checked,
     consent: Consent,
     servers: Vec<ServerConfig>,
+    scopes: ScopeRules,
     clients: Vec<ClientConfig>,
     client_policy: ClientPolicy,
     documents: DocumentsConfig,
@@ -86,6 +92,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         access,
         consent,
         servers,
+        scopes,
         clients,
         client_policy,
         documents,
@@ -104,6 +111,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         access: access.rules,
         consent,
         servers,
+        scopes,
         clients,
         client_policy,
         documents,

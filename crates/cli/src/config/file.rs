@@ -35,6 +35,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) server: Vec<Server>,
     #[serde(default)]
+    pub(super) scope: Vec<ScopeEntry>,
+    #[serde(default)]
     pub(super) client: Vec<Client>,
     #[serde(default)]
     pub(super) clients: Clients,
@@ -159,6 +161,19 @@ pub(super) struct Server {
     pub(super) url: Located<String>,
     pub(super) name: Option<Located<String>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
+}
+
+/// `[[scope]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScopeEntry {
+    pub(super) name: Located<String>,
+    pub(super) description: Option<Located<String>>,
+    pub(super) grants_to: Option<Vec<Located<String>>>,
+    #[serde(default)]
+    pub(super) implies: Vec<Located<String>>,
+    #[serde(default)]
+    pub(super) idp: Vec<Located<String>>,
 }
 
 /// `[clients]`.

@@ -13,6 +13,7 @@ mod file;
 mod idp;
 mod place;
 mod presets;
+mod scopes;
 mod secret;
 mod suggest;
 mod urls;

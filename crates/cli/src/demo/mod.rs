@@ -14,7 +14,7 @@ use axum::Router;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
-use deputy_protocol::scope::Scopes;
+use deputy_protocol::scope::{ScopeRules, Scopes};
 use deputy_protocol::{IdpName, Issuer};
 use deputy_server::config::Credential;
 use deputy_server::{Config, Gateway, IdpConfig, ServerConfig};
@@ -126,6 +126,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         access: Rules::parse(&["*"])?,
         consent: deputy_server::Consent::Always,
         client_ids_after_rotation: deputy_server::config::CLIENT_IDS_AFTER_ROTATION,
+        scopes: ScopeRules::default(),
         servers: vec![ServerConfig {
             path: "/mcp".to_owned(),
             url: backend.parse()?,

@@ -137,14 +137,16 @@ pub struct Policy<'a> {
 
 impl Policy<'_> {
     /// Whether a grant would be made today: the rules still admit the person, the resource is still there, and of the scopes what still
-    /// exists remains. A changed configuration reaches everybody within one access-token lifetime (R32).
+    /// exists and the person may have remains. A changed configuration reaches everybody within one access-token lifetime (R32).
     ///
     /// # Errors
     /// [`Reason::AccessEnded`], [`Reason::ResourceNotGranted`].
     pub fn still_grants(&self, grant: &Grant) -> Result<Scopes, Reason> {
         self.rules.still_admit(&grant.known()).map_err(|_| Reason::AccessEnded)?;
-        let resource = self.catalog.by_uri(&grant.resource).ok_or(Reason::ResourceNotGranted)?;
-        resource.scopes.ceiling(Some(&grant.scopes)).map_err(|_| Reason::AccessEnded)
+        match self.catalog.scopes_for(&grant.resource, &grant.scopes, &grant.known()) {
+            Err(Reason::ScopesNotAllowed) => Err(Reason::AccessEnded),
+            granted => granted,
+        }
     }
 }
 

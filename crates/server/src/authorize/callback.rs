@@ -71,7 +71,7 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     let redirect = answer.redirect().clone();
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
     let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;
-    let signed_in = answer.signed_in(admitted);
+    let signed_in = answer.signed_in(admitted, &gateway.catalog).map_err(|reason| Refusal::client(&redirect, reason))?;
     match signed_in.may_leave(&gateway.origins) {
         Some(browser) => complete(gateway, request, signed_in, browser, tokens).await,
         None => finish::show(gateway, signed_in, tokens),

@@ -40,7 +40,7 @@ pub(super) fn show(gateway: &Shared, signed_in: SignedIn, tokens: SealedTokens) 
         redirect: pending.redirect().uri(),
         server_name: &resource.name,
         resource: &resource.uri,
-        scopes: pending.scopes(),
+        scopes: ticket.signed_in.scopes(),
         ticket: &sealed,
     });
     Ok(page.into_response())

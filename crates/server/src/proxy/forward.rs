@@ -133,7 +133,9 @@ impl Forwarder {
         if head.headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
             return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, Reason::MediaTypeUnsupported));
         }
-        let mut headers = headers::for_backend(&head.headers, permit).map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
+        let allowed = self.verifier.allowed(permit);
+        let headers = headers::for_backend(&head.headers, permit, &allowed);
+        let mut headers = headers.map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
         // Somebody else's session does not exist for this caller; clients answer 404 with a new one.
         self.sessions.unwrap(owner, &mut headers).ok_or((StatusCode::NOT_FOUND, Reason::SessionUnknown))?;
         // Only POST has a body in MCP. Framing is made anew by the HTTP library from what it read.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use deputy_guard::Permit;
 use deputy_protocol::Reason;
+use deputy_protocol::scope::Scopes;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that may stand once; a second one would be read differently by the next reader.
@@ -20,7 +21,7 @@ pub(super) const PROTOCOL_PREFIX: &str = "mcp-";
 ///
 /// # Errors
 /// [`Reason::HeaderRepeated`] for a second one of those that may stand once.
-pub(crate) fn for_backend(inbound: &HeaderMap, permit: &Permit) -> Result<HeaderMap, Reason> {
+pub(crate) fn for_backend(inbound: &HeaderMap, permit: &Permit, allowed: &Scopes) -> Result<HeaderMap, Reason> {
     let hop_by_hop = named_in_connection(inbound);
     let mut outbound = HeaderMap::new();
     for (name, value) in inbound {
@@ -32,7 +33,7 @@ pub(crate) fn for_backend(inbound: &HeaderMap, permit: &Permit) -> Result<Header
             return Err(Reason::HeaderRepeated);
         }
     }
-    identify(&mut outbound, permit);
+    identify(&mut outbound, permit, allowed);
     Ok(outbound)
 }
 
@@ -42,9 +43,9 @@ pub(super) fn named_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     values.flat_map(|value| value.split(',')).filter_map(|name| HeaderName::try_from(name.trim()).ok()).collect()
 }
 
-/// Says who is calling, each thing exactly once.
-fn identify(headers: &mut HeaderMap, permit: &Permit) {
-    let scopes: Vec<String> = permit.scopes().iter().map(encoded).collect();
+/// Says who is calling, each thing exactly once. The scopes are those that the permit `allowed`: a backend knows of no hierarchy (RS-13).
+fn identify(headers: &mut HeaderMap, permit: &Permit, allowed: &Scopes) {
+    let scopes: Vec<String> = allowed.iter().map(encoded).collect();
     let said = [
         ("x-deputy-subject", Some(encoded(permit.subject()))),
         ("x-deputy-email", permit.email().map(encoded)),

@@ -19,7 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
-use deputy_protocol::scope::Scopes;
+use deputy_protocol::scope::{ScopeRules, Scopes};
 use deputy_protocol::secret::{ClientSecret, sha256};
 use deputy_protocol::{IdpName, Issuer};
 use deputy_server::clock::Clock as _;
@@ -136,6 +136,7 @@ impl World {
             }],
             access: Rules::parse(&["*"]).expect("rules"),
             consent: Consent::Always,
+            scopes: ScopeRules::default(),
             servers: vec![ServerConfig {
                 path: "/mcp".to_owned(),
                 url: backend_url.parse().expect("a URL"),
