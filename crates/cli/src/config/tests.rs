@@ -3,6 +3,7 @@
 mod access;
 mod clients;
 mod idp;
+mod scopes;
 
 use std::path::Path;
 use std::time::Duration;

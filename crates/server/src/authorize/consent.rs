@@ -40,6 +40,7 @@ pub(super) fn show(gateway: &Shared, request: &Incoming, pending: Pending, proof
         server_name: &resource.name,
         resource: &resource.uri,
         scopes: pending.scopes(),
+        scope_rules: gateway.catalog.scope_rules(),
         idps: &gateway.idps.iter().map(pages::IdpChoice::of).collect::<Vec<_>>(),
         remember: gateway.remembers && pending.may_be_remembered(),
         ticket: &sealed,

@@ -41,6 +41,7 @@ pub(super) fn show(gateway: &Shared, signed_in: SignedIn, tokens: SealedTokens) 
         server_name: &resource.name,
         resource: &resource.uri,
         scopes: ticket.signed_in.scopes(),
+        scope_rules: gateway.catalog.scope_rules(),
         ticket: &sealed,
     });
     Ok(page.into_response())

@@ -4,7 +4,7 @@ use askama::Template;
 use deputy_protocol::client::{DisplayName, Proof};
 use deputy_protocol::redirect::{Destination, RedirectUri};
 use deputy_protocol::resource::ResourceUri;
-use deputy_protocol::scope::Scopes;
+use deputy_protocol::scope::{ScopeRules, Scopes};
 use http::StatusCode;
 
 use super::{Opener, Page, Referrer, render};
@@ -78,6 +78,8 @@ pub(crate) struct ConsentView<'a> {
     pub(crate) resource: &'a ResourceUri,
     /// What the client may do there.
     pub(crate) scopes: &'a Scopes,
+    /// What the operator says about scopes.
+    pub(crate) scope_rules: &'a ScopeRules,
     /// The identity providers, one of which the person goes to next.
     pub(crate) idps: &'a [IdpChoice],
     /// Whether the person may wish not to be asked again.
@@ -102,7 +104,7 @@ pub(crate) fn consent(view: &ConsentView<'_>) -> Page {
         uri: UriParts::of(view.redirect),
         loopback: destination == Destination::Loopback,
         private_use: destination == Destination::PrivateUse,
-        scopes: view.scopes.iter().map(ScopeLine::of_server).collect(),
+        scopes: view.scopes.iter().map(|scope| ScopeLine::of_server(scope, view.scope_rules)).collect(),
         idps: view.idps,
     };
     Page { status: StatusCode::OK, html: render(&template), referrer: Referrer::OwnPages, opener: Opener::Kept }
@@ -145,20 +147,18 @@ impl<'a> UriParts<'a> {
     }
 }
 
-/// One scope: in words where we have some, and always as its code.
+/// One scope: in words where there are some, and always as its code.
 #[derive(Debug)]
-struct ScopeLine<'a> {
-    code: &'a str,
-    words: Option<&'static str>,
+pub(super) struct ScopeLine<'a> {
+    pub(super) code: &'a str,
+    pub(super) words: Option<&'a str>,
 }
 
 impl<'a> ScopeLine<'a> {
-    fn of_server(code: &'a str) -> Self {
-        let words = match code {
-            "mcp" => Some("Use its tools and read its data in your name"),
-            _ => None,
-        };
-        Self { code, words }
+    /// The operator's words come first.
+    pub(super) fn of_server(code: &'a str, rules: &'a ScopeRules) -> Self {
+        let ours = (code == "mcp").then_some("Use its tools and read its data in your name");
+        Self { code, words: rules.words(code).or(ours) }
     }
 
     fn of_idp(code: &'a str) -> Self {

@@ -4,9 +4,10 @@ use askama::Template;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::redirect::{Destination, RedirectUri};
 use deputy_protocol::resource::ResourceUri;
-use deputy_protocol::scope::Scopes;
+use deputy_protocol::scope::{ScopeRules, Scopes};
 use http::StatusCode;
 
+use super::consent::ScopeLine;
 use super::{Opener, Page, Referrer, render};
 
 /// Everything that the last page shows.
@@ -26,6 +27,8 @@ pub(crate) struct FinishView<'a> {
     pub(crate) resource: &'a ResourceUri,
     /// What the client may do there.
     pub(crate) scopes: &'a Scopes,
+    /// What the operator says about scopes.
+    pub(crate) scope_rules: &'a ScopeRules,
     /// The sealed ticket for the hidden field.
     pub(crate) ticket: &'a str,
 }
@@ -39,7 +42,7 @@ pub(crate) fn finish(view: &FinishView<'_>) -> Page {
         account: DisplayName::clean(view.account),
         loopback: view.redirect.destination() == Destination::Loopback,
         host: view.redirect.host(),
-        scopes: view.scopes.iter().collect(),
+        scopes: view.scopes.iter().map(|scope| ScopeLine::of_server(scope, view.scope_rules)).collect(),
     };
     Page { status: StatusCode::OK, html: render(&template), referrer: Referrer::OwnPages, opener: Opener::Kept }
 }
@@ -51,5 +54,5 @@ struct FinishTemplate<'a> {
     account: DisplayName,
     loopback: bool,
     host: String,
-    scopes: Vec<&'a str>,
+    scopes: Vec<ScopeLine<'a>>,
 }

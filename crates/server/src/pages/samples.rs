@@ -3,7 +3,7 @@
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::redirect::RedirectUri;
 use deputy_protocol::resource::ResourceUri;
-use deputy_protocol::scope::{Scope, Scopes};
+use deputy_protocol::scope::{Scope, ScopeRule, ScopeRules, Scopes};
 
 use super::consent::ClientProof;
 use super::{ConsentView, IdpChoice, Page, consent};
@@ -20,6 +20,7 @@ pub(super) struct Sample {
     pub(super) redirect: String,
     pub(super) server: String,
     pub(super) scopes: Vec<String>,
+    pub(super) words: Vec<(&'static str, &'static str)>,
     pub(super) idps: Vec<IdpChoice>,
     pub(super) remember: bool,
     pub(super) ticket: String,
@@ -34,6 +35,7 @@ impl Sample {
             redirect: "http://localhost:33418/callback".to_owned(),
             server: "Company Wiki".to_owned(),
             scopes: text(&["mcp"]),
+            words: Vec::new(),
             idps: vec![idp("entra", "Microsoft", "login.example.com", &["openid", "profile", "email"])],
             remember: false,
             ticket: "dpt_sealed".to_owned(),
@@ -51,6 +53,7 @@ impl Sample {
                 .map(str::to_owned)
                 .chain((0..8).map(|n| format!("scope-{n}")))
                 .collect(),
+            words: vec![("files:read", "See your files"), ("files:write", "<b>Change</b> your files")],
             idps: vec![
                 idp(
                     "entra",
@@ -66,6 +69,10 @@ impl Sample {
 
     pub(super) fn page(&self) -> Page {
         let scopes: Scopes = self.scopes.iter().map(|s| Scope::parse(s).unwrap()).collect();
+        let rules = self.words.iter().map(|(name, words)| ScopeRule {
+            description: Some((*words).to_owned()),
+            ..ScopeRule::new(Scope::parse(name).unwrap())
+        });
         consent(&ConsentView {
             client_name: &DisplayName::clean(&self.name),
             client_proof: self.proof,
@@ -73,6 +80,7 @@ impl Sample {
             server_name: &self.server,
             resource: &ResourceUri::parse("https://mcp.example.com/mcp").unwrap(),
             scopes: &scopes,
+            scope_rules: &ScopeRules::new(rules.collect()).unwrap(),
             idps: &self.idps,
             remember: self.remember,
             ticket: &self.ticket,

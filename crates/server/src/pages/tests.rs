@@ -108,6 +108,17 @@ fn con_04_05_06_33_the_page_shows_who_what_where_and_the_provider() {
 }
 
 #[test]
+fn a_scope_is_explained_in_the_operators_words() {
+    let html = Sample::nasty().page().html().to_owned();
+    assert!(html.contains("<li>See your files <code>files:read</code></li>"), "{html}");
+    assert!(html.contains("&#60;b&#62;Change&#60;/b&#62; your files"), "{html}");
+    assert!(html.contains("Use its tools and read its data in your name <code>mcp</code>"), "{html}");
+    assert!(html.contains("<li><code>scope-1</code></li>"), "{html}");
+    let own = Sample { words: vec![("mcp", "Ask the wiki")], ..Sample::friendly() };
+    assert!(own.page().html().contains("Ask the wiki <code>mcp</code>"));
+}
+
+#[test]
 fn a_019_an_unproven_name_is_called_so() {
     assert!(Sample::friendly().page().html().contains("Unverified client"));
     let document = Sample { proof: ClientProof::PublishedAt("claude.ai"), ..Sample::friendly() };

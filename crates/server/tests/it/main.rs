@@ -34,6 +34,7 @@ mod remember;
 mod resource;
 mod restored;
 mod revocation;
+mod scopes;
 mod secrets;
 mod store;
 mod stories;
