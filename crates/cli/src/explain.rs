@@ -20,6 +20,9 @@ fn provider(idp: &IdpConfig) -> String {
             let tenants: Vec<&str> = entra.tenants.allowed().iter().map(TenantId::as_str).collect();
             format!("{}, tenant {}", entra.origin, tenants.join(" and "))
         }
+        IdpKind::GitHub(github) if github.memberships => format!("{}, organisations and teams included", github.web),
+        IdpKind::GitHub(github) => github.web.to_string(),
+        IdpKind::OAuth(oauth) => oauth.authorization_endpoint.to_string(),
     };
     let how = match &idp.credential {
         Credential::None => "without a credential",

@@ -125,6 +125,16 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Reads the body as a JSON list.
+    ///
+    /// # Errors
+    /// What `serde_json` says, without the content.
+    pub fn list<T: DeserializeOwned>(&self) -> Result<Vec<T>, String> {
+        serde_json::from_slice(&self.body).map_err(|error| said(&error))
+    }
+}
+
 /// Reads a JSON object in UTF-8 (RFC 8259 §8.1). serde would also take a list for a struct, member by member, and skip over broken text.
 ///
 /// # Errors
@@ -134,8 +144,12 @@ pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     if !text.trim_start().starts_with('{') {
         return Err("not an object".to_owned());
     }
-    serde_json::from_str(text)
-        .map_err(|error| format!("{:?} at line {} column {}", error.classify(), error.line(), error.column()))
+    serde_json::from_str(text).map_err(|error| said(&error))
+}
+
+/// Where and what, without the content.
+fn said(error: &serde_json::Error) -> String {
+    format!("{:?} at line {} column {}", error.classify(), error.line(), error.column())
 }
 
 type Connections = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;

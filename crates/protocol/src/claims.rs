@@ -2,11 +2,13 @@
 //!
 //! What this module guarantees:
 //! - [`VerifiedIdentity`] is made by [`check_id_token`] only, from claims whose signature was verified; for a person who signed in that way
-//!   before, also by [`check_renewed_id_token`] and [`check_renewed_userinfo`].
+//!   before, also by [`check_renewed_id_token`] and [`check_renewed_userinfo`]. At providers without ID tokens [`check_profile`] and
+//!   [`check_renewed_profile`] do it, from what their interface answers to our own token.
 //! - A person is (issuer, subject). An e-mail address is an attribute and never finds or links anybody.
 
 mod authority;
 mod memberships;
+mod profile;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::time::Timestamp;
 
 pub use authority::{Authority, TenantId, Tenants};
 pub use memberships::Memberships;
+pub use profile::{Profile, check_profile, check_renewed_profile};
 
 /// How far the provider's clock may differ from ours.
 const LEEWAY: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use deputy_protocol::claims::Authority;
 use deputy_server::config::IdpKind;
 
 use super::Problem;
-use super::file::Access;
+use super::file::{Access, ScopeEntry};
 use super::idp::Providers;
 use super::place::{Located, Place};
 
@@ -48,6 +48,17 @@ pub(super) fn access(raw: Option<Access>, idps: &Providers, notes: &mut Vec<Stri
 
 fn problem(rule: &Located<String>, error: &RuleError) -> Problem {
     Problem::new(&rule.place, format!("{error}."))
+}
+
+/// Whether a rule, here or of a scope, is about organisations or teams: only then the provider is asked for them.
+pub(super) fn asks_for_memberships(raw: Option<&Access>, scopes: &[ScopeEntry]) -> bool {
+    let rules = raw.into_iter().flat_map(|access| access.allow.iter().chain(&access.deny));
+    let mut all = rules.chain(scopes.iter().filter_map(|scope| scope.grants_to.as_ref()).flatten());
+    let about = |rule: &str| rule.starts_with("org:") || rule.starts_with("team:");
+    all.any(|rule| {
+        about(&rule.value)
+            || rule.value.strip_prefix("idp:").and_then(|rest| rest.split_once('/')).is_some_and(|(_, rule)| about(rule))
+    })
 }
 
 /// What the rules need to know of the providers.

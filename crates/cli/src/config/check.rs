@@ -32,7 +32,8 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let listen = listen(file.listen.as_ref(), &url)?;
     let mut notes = Vec::new();
     let consent = consent(file.consent.as_ref(), &public_url, &mut notes)?;
-    let idps = idp::providers(file.idp.0, base, env, &mut notes)?;
+    let idps =
+        idp::providers(file.idp.0, access::asks_for_memberships(file.access.as_ref(), &file.scope), base, env, &mut notes)?;
     let known = access::known(&idps);
     let access = access::access(file.access, &idps, &mut notes)?;
     let servers = servers(&file.server)?;

@@ -8,6 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::place::{Located, Place, Source};
+use super::presets::Claims;
 use super::secret::SecretSource;
 use super::{Env, Problem, suggest};
 
@@ -105,6 +106,10 @@ pub(super) struct Idp {
     pub(super) region: Option<Located<String>>,
     pub(super) pool: Option<Located<String>>,
     pub(super) application: Option<Located<String>>,
+    pub(super) authorization_endpoint: Option<Located<String>>,
+    pub(super) token_endpoint: Option<Located<String>>,
+    pub(super) userinfo_endpoint: Option<Located<String>>,
+    pub(super) claims: Option<Located<Claims>>,
     pub(super) client_id: Option<Located<String>>,
     pub(super) client_secret: Option<Located<SecretSource>>,
     pub(super) private_key: Option<Located<SecretSource>>,

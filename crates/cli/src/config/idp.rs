@@ -6,12 +6,12 @@ use deputy_protocol::claims::{TenantId, Tenants};
 use deputy_protocol::scope::Scope;
 use deputy_protocol::{IdpName, Issuer};
 use deputy_server::IdpConfig;
-use deputy_server::config::{AssertionKey, Credential, Entra, IdpKind, RsaAlgorithm};
+use deputy_server::config::{AssertionKey, ClaimNames, Credential, Entra, GitHub, IdpKind, OAuth, RsaAlgorithm};
 use url::Url;
 
 use super::file::{Idp, SECRET_VARIABLE};
 use super::place::{Located, Place};
-use super::presets::{self, ENTRA, Preset};
+use super::presets::{self, ENTRA, GITHUB, OAUTH2, Preset};
 use super::secret::SecretSource;
 use super::{Env, Problem, secret, urls};
 
@@ -38,12 +38,18 @@ pub(super) struct Providers {
     pub(super) open: Vec<(IdpName, String)>,
 }
 
-/// Reads every provider. One alone needs no name.
-pub(super) fn providers(idps: Vec<Idp>, base: &Path, env: Env<'_>, notes: &mut Vec<String>) -> Result<Providers, Problem> {
+/// Reads every provider. One alone needs no name. `memberships` says whether a rule asks for organisations or teams.
+pub(super) fn providers(
+    idps: Vec<Idp>,
+    memberships: bool,
+    base: &Path,
+    env: Env<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Providers, Problem> {
     let alone = idps.len() == 1;
     let mut found = Providers { configs: Vec::new(), open: Vec::new() };
     for idp in idps {
-        let reader = Reader { base, env, alone };
+        let reader = Reader { base, env, alone, memberships };
         let (config, open) = reader.read(idp, notes)?;
         if open {
             found.open.push((config.name.clone(), where_from(&config)));
@@ -58,13 +64,19 @@ struct Reader<'a> {
     base: &'a Path,
     env: Env<'a>,
     alone: bool,
+    /// Whether a rule asks what people belong to at GitHub.
+    memberships: bool,
 }
 
 impl Reader<'_> {
     fn read(&self, idp: Idp, notes: &mut Vec<String>) -> Result<(IdpConfig, bool), Problem> {
         let provider = idp.provider.as_ref().map_or("oidc", |provider| provider.value.as_str()).to_owned();
         let name = self.name(&idp, &provider)?;
-        let (config, open) = if provider == ENTRA { self.entra(&idp, name)? } else { self.openid(&idp, name, &provider)? };
+        let (config, open) = match provider.as_str() {
+            ENTRA => self.entra(&idp, name)?,
+            GITHUB => self.github(&idp, name)?,
+            _ => self.preset(&idp, name, &provider)?,
+        };
         if matches!(config.credential, Credential::None) {
             let text =
                 "[idp] has no client_secret: deputy signs in at the provider as a public client. Most providers want a secret.";
@@ -88,8 +100,71 @@ impl Reader<'_> {
         })
     }
 
-    /// A provider that publishes its metadata.
-    fn openid(&self, idp: &Idp, name: IdpName, provider: &str) -> Result<(IdpConfig, bool), Problem> {
+    /// GitHub, or a server of one's own.
+    fn github(&self, idp: &Idp, name: IdpName) -> Result<(IdpConfig, bool), Problem> {
+        let (web, api) = match &idp.url {
+            None => ("https://github.com".to_owned(), "https://api.github.com".to_owned()),
+            Some(url) => {
+                let (origin, _) = urls::origin("url", url)?;
+                (origin.to_string(), format!("{origin}/api/v3"))
+            }
+        };
+        let place = idp.url.as_ref().map_or(Place::File, |url| url.place.clone());
+        let parsed =
+            |raw: String| Issuer::parse(&raw).map_err(|_| Problem::new(&place, "url must be the address of a GitHub server."));
+        let open = idp.url.is_none();
+        let github = GitHub { web: parsed(web)?, api: parsed(api)?, memberships: self.memberships };
+        let config = IdpConfig::github(name, github, client_id(idp)?, self.credential(idp, RsaAlgorithm::Rs256)?);
+        let scopes = idp.scopes.as_ref().map_or_else(|| config.scopes.clone(), |scopes| scopes.value.clone());
+        Ok((IdpConfig { scopes, ..config }, open))
+    }
+
+    /// A provider without ID tokens.
+    fn oauth(&self, idp: &Idp, name: IdpName, preset: Preset, place: &Place) -> Result<(IdpConfig, bool), Problem> {
+        let address = |key: &str, given: &Option<Located<String>>, known: &Option<String>| {
+            let raw = given.clone().or_else(|| known.clone().map(|value| Located { value, place: place.clone() }));
+            let missing = || Problem::new(place, format!("{key} is missing: it is in the provider's documentation."));
+            urls::endpoint(key, &raw.ok_or_else(missing)?)
+        };
+        let claims = idp.claims.as_ref().map(|claims| claims.value.clone()).or_else(|| preset.claims.clone());
+        let missing = || {
+            Problem::new(
+                place,
+                "claims is missing: write claims = { id = \"id\" }, with what the provider calls its lasting name for a person.",
+            )
+        };
+        let claims = claims.ok_or_else(missing)?;
+        let oauth = OAuth {
+            issuer: issuer(idp, &preset, place)?,
+            authorization_endpoint: address(
+                "authorization_endpoint",
+                &idp.authorization_endpoint,
+                &preset.authorization_endpoint,
+            )?,
+            token_endpoint: address("token_endpoint", &idp.token_endpoint, &preset.token_endpoint)?,
+            userinfo_endpoint: address("userinfo_endpoint", &idp.userinfo_endpoint, &preset.userinfo_endpoint)?,
+            claims: ClaimNames {
+                id: claims.id,
+                email: claims.email,
+                email_verified: claims.email_verified,
+                name: claims.name,
+                groups: claims.groups,
+            },
+        };
+        let openid = IdpConfig::openid(name, oauth.issuer.clone(), client_id(idp)?, self.credential(idp, RsaAlgorithm::Rs256)?);
+        let config = IdpConfig {
+            label: preset.label,
+            kind: IdpKind::OAuth(Box::new(oauth)),
+            scopes: idp.scopes.as_ref().map_or(preset.scopes, |scopes| scopes.value.clone()),
+            offline_access: false,
+            parameters: preset.parameters.into_iter().collect(),
+            ..openid
+        };
+        Ok((config, preset.open_to_everybody))
+    }
+
+    /// A provider of which a file says what is known.
+    fn preset(&self, idp: &Idp, name: IdpName, provider: &str) -> Result<(IdpConfig, bool), Problem> {
         let place = idp.provider.as_ref().map_or(Place::File, |provider| provider.place.clone());
         let preset = presets::named(provider).map_err(|text| Problem::new(&place, text))?;
         for (key, value) in [("tenant", &idp.tenant), ("cloud", &idp.cloud), ("authority", &idp.authority)] {
@@ -99,6 +174,9 @@ impl Reader<'_> {
         }
         if let Some(tenants) = &idp.tenants {
             return Err(Problem::new(&tenants.place, "tenants is for provider = \"entra\"."));
+        }
+        if preset.is_oauth2() || provider == OAUTH2 {
+            return self.oauth(idp, name, preset, &place);
         }
         let issuer = issuer(idp, &preset, &place)?;
         let open = preset.open_to_everybody || is_open(&issuer);
@@ -214,7 +292,7 @@ fn issuer(idp: &Idp, preset: &Preset, place: &Place) -> Result<Issuer, Problem> 
 fn where_from(config: &IdpConfig) -> String {
     let host = match &config.kind {
         IdpKind::OpenId { issuer } => Url::parse(issuer.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned)),
-        IdpKind::Entra(_) => None,
+        IdpKind::Entra(_) | IdpKind::GitHub(_) | IdpKind::OAuth(_) => None,
     };
     config.label.clone().or(host).unwrap_or_else(|| config.name.to_string())
 }

@@ -72,6 +72,12 @@ pub(super) fn idp_issuer(raw: &Located<String>) -> Result<Issuer, Problem> {
     Issuer::parse(&raw.value).map_err(|_| Problem::new(&raw.place, "issuer must be a URL without a query."))
 }
 
+/// An address at a provider, as it is asked.
+pub(super) fn endpoint(key: &str, raw: &Located<String>) -> Result<Issuer, Problem> {
+    web_url(key, raw)?;
+    Issuer::parse(&raw.value).map_err(|_| Problem::new(&raw.place, format!("{key} must be a URL without a query.")))
+}
+
 /// Where a backend listens.
 pub(super) fn backend(raw: &Located<String>) -> Result<Url, Problem> {
     web_url("url", raw)

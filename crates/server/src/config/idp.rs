@@ -53,6 +53,24 @@ impl IdpConfig {
         }
     }
 
+    /// GitHub. It does not tell applications apart by what they may read of a person's own profile, so little is asked for.
+    #[must_use]
+    pub fn github(name: IdpName, github: GitHub, client_id: String, credential: Credential) -> Self {
+        let scopes: &[&str] =
+            if github.memberships { &["read:user", "user:email", "read:org"] } else { &["read:user", "user:email"] };
+        Self {
+            name,
+            label: Some("GitHub".to_owned()),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            kind: IdpKind::GitHub(github),
+            client_id,
+            credential,
+            offline_access: false,
+            userinfo: false,
+            parameters: Vec::new(),
+        }
+    }
+
     /// Microsoft Entra ID. Its ID tokens say all that it tells; the userinfo endpoint knows less, under another name for the person.
     #[must_use]
     pub fn entra(name: IdpName, entra: Entra, client_id: String, credential: Credential) -> Self {
@@ -80,6 +98,10 @@ pub enum IdpKind {
     },
     /// Microsoft Entra ID.
     Entra(Entra),
+    /// GitHub, which has no ID tokens.
+    GitHub(GitHub),
+    /// Another provider without ID tokens.
+    OAuth(Box<OAuth>),
 }
 
 impl IdpKind {
@@ -89,8 +111,57 @@ impl IdpKind {
         match self {
             Self::OpenId { issuer } => Authority::Issuer(issuer.clone()),
             Self::Entra(entra) => Authority::Tenants(entra.tenants.clone()),
+            Self::GitHub(github) => Authority::Issuer(github.web.clone()),
+            Self::OAuth(oauth) => Authority::Issuer(oauth.issuer.clone()),
         }
     }
+
+    /// Whether ID tokens say who signed in.
+    #[must_use]
+    pub const fn has_id_tokens(&self) -> bool {
+        matches!(self, Self::OpenId { .. } | Self::Entra(_))
+    }
+}
+
+/// GitHub, or a GitHub Enterprise Server: an OAuth app or a GitHub App there.
+#[derive(Clone, Debug)]
+pub struct GitHub {
+    /// Where people sign in: `https://github.com`. People are named by their number there.
+    pub web: Issuer,
+    /// Its interface: `https://api.github.com`, or `https://HOST/api/v3`.
+    pub api: Issuer,
+    /// Whether to ask for organisations and teams, which rules may name.
+    pub memberships: bool,
+}
+
+/// A provider without ID tokens and without published metadata.
+#[derive(Clone, Debug)]
+pub struct OAuth {
+    /// What stands for the provider in our names of its people. It never changes.
+    pub issuer: Issuer,
+    /// RFC 6749 §3.1.
+    pub authorization_endpoint: Issuer,
+    /// RFC 6749 §3.2.
+    pub token_endpoint: Issuer,
+    /// What says whose an access token is.
+    pub userinfo_endpoint: Issuer,
+    /// What the answer's members are called.
+    pub claims: ClaimNames,
+}
+
+/// What the members of an answer about a person are called.
+#[derive(Clone, Debug)]
+pub struct ClaimNames {
+    /// The provider's lasting name for the person.
+    pub id: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// Whether that was verified: without it no address counts.
+    pub email_verified: Option<String>,
+    /// What the person is called.
+    pub name: Option<String>,
+    /// A list of groups.
+    pub groups: Option<String>,
 }
 
 /// The tenants of Microsoft Entra ID whose people may sign in, and where.

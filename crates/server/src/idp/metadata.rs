@@ -35,7 +35,8 @@ pub(super) struct Metadata {
     pub(super) authorization_endpoint: Endpoint,
     pub(super) token_endpoint: Endpoint,
     pub(super) userinfo_endpoint: Option<Endpoint>,
-    pub(super) jwks_uri: Endpoint,
+    /// Where its keys are, if it signs anything.
+    pub(super) jwks_uri: Option<Endpoint>,
     /// Whether the token endpoint takes our secret in a Basic header.
     pub(super) basic: bool,
     /// Whether every answer carries `iss` (RFC 9207 §3).
@@ -181,6 +182,8 @@ pub(super) struct Directory {
     base: String,
     /// The issuer that it must name.
     issuer: String,
+    /// The metadata of a provider that publishes none.
+    fixed: Option<Arc<Metadata>>,
     fetch: FetchClient,
     clock: Arc<dyn Clock>,
     metadata: Shelf<Metadata>,
@@ -189,20 +192,34 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn new(kind: &IdpKind, fetch: FetchClient, clock: Arc<dyn Clock>) -> Self {
-        let (base, issuer) = match kind {
-            IdpKind::OpenId { issuer } => (issuer.to_string(), issuer.to_string()),
-            IdpKind::Entra(entra) => (format!("{}/{}/v2.0", entra.origin, entra.path()), entra.metadata_issuer()),
+        let (base, issuer, fixed) = match kind {
+            IdpKind::OpenId { issuer } => (issuer.to_string(), issuer.to_string(), None),
+            IdpKind::Entra(entra) => (format!("{}/{}/v2.0", entra.origin, entra.path()), entra.metadata_issuer(), None),
+            IdpKind::GitHub(github) => {
+                let at = |path: &str| format!("{}/login/oauth/{path}", github.web);
+                (github.api.to_string(), github.web.to_string(), fixed(&at("authorize"), &at("access_token")))
+            }
+            IdpKind::OAuth(oauth) => {
+                let fixed = fixed(oauth.authorization_endpoint.as_str(), oauth.token_endpoint.as_str());
+                (oauth.userinfo_endpoint.to_string(), oauth.issuer.to_string(), fixed)
+            }
         };
-        Self { base, issuer, fetch, clock, metadata: Shelf::new(), keys: Shelf::new() }
+        Self { base, issuer, fixed, fetch, clock, metadata: Shelf::new(), keys: Shelf::new() }
     }
 
     /// The metadata: fresh if it can be had, else the last good.
     pub(super) async fn metadata(&self) -> Result<Arc<Metadata>, IdpFailure> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(Arc::clone(fixed));
+        }
         self.metadata.fresh(Duration::MAX, self.clock.now(), self.fetch_metadata()).await
     }
 
     /// The last metadata that was read, however old.
     pub(super) fn last_metadata(&self) -> Option<Arc<Metadata>> {
+        if self.fixed.is_some() {
+            return self.fixed.clone();
+        }
         self.metadata.read().value.as_ref().map(|(metadata, _)| Arc::clone(metadata))
     }
 
@@ -220,11 +237,15 @@ impl Directory {
     pub(super) async fn probe(&self) -> Result<(), IdpFailure> {
         let asked = self.fetch.within(PROBE).get(&self.document()?, deputy_fetch::Credentials::None).await;
         let answer = asked.map_err(|error| IdpFailure::outage(error.to_string()))?;
-        let well = answer.status == StatusCode::OK;
+        // What has no document answers somehow: a token is missing.
+        let well = answer.status == StatusCode::OK || (self.fixed.is_some() && answer.status.is_client_error());
         if well { Ok(()) } else { Err(IdpFailure::outage(format!("the discovery document answered {}", answer.status))) }
     }
 
     fn document(&self) -> Result<Endpoint, IdpFailure> {
+        if self.fixed.is_some() {
+            return endpoint("url", &self.base);
+        }
         endpoint("issuer", &format!("{}/.well-known/openid-configuration", self.base.trim_end_matches('/')))
     }
 
@@ -235,7 +256,8 @@ impl Directory {
 
     async fn fetch_keys(&self) -> Result<JwkSet, IdpFailure> {
         let metadata = self.metadata().await?;
-        let raw: RawKeys = self.fetch_json(&metadata.jwks_uri, "the key set").await?;
+        let none = || IdpFailure::refused(Reason::IdpAnswerMalformed, "the provider publishes no keys");
+        let raw: RawKeys = self.fetch_json(metadata.jwks_uri.as_ref().ok_or_else(none)?, "the key set").await?;
         Ok(readable(raw, &self.issuer))
     }
 
@@ -247,6 +269,19 @@ impl Directory {
         }
         answer.json().map_err(|error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("{what} cannot be read: {error}")))
     }
+}
+
+/// The metadata of a provider that publishes none. Where these lead, the configuration says.
+fn fixed(authorization_endpoint: &str, token_endpoint: &str) -> Option<Arc<Metadata>> {
+    Some(Arc::new(Metadata {
+        authorization_endpoint: Endpoint::parse(authorization_endpoint).ok()?,
+        token_endpoint: Endpoint::parse(token_endpoint).ok()?,
+        userinfo_endpoint: None,
+        jwks_uri: None,
+        basic: false,
+        iss_in_answers: false,
+        offline_access: false,
+    }))
 }
 
 /// Checks the metadata of the provider that was asked.
@@ -265,7 +300,7 @@ fn checked(raw: RawMetadata, issuer: &str) -> Result<Metadata, IdpFailure> {
         authorization_endpoint: endpoint("authorization_endpoint", &raw.authorization_endpoint)?,
         token_endpoint: endpoint("token_endpoint", &raw.token_endpoint)?,
         userinfo_endpoint: raw.userinfo_endpoint.map(|url| endpoint("userinfo_endpoint", &url)).transpose()?,
-        jwks_uri: endpoint("jwks_uri", &raw.jwks_uri)?,
+        jwks_uri: Some(endpoint("jwks_uri", &raw.jwks_uri)?),
         basic: methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic")),
         iss_in_answers: raw.authorization_response_iss_parameter_supported,
         offline_access: raw.scopes_supported.iter().any(|scope| scope == OFFLINE_ACCESS),
@@ -295,7 +330,7 @@ fn signs_for(named: &str, issuer: &str) -> bool {
 pub(crate) fn probe(json: &[u8], issuer: &Issuer) -> Option<Vec<Endpoint>> {
     let metadata = checked(deputy_fetch::object(json).ok()?, issuer.as_str()).ok()?;
     let Metadata { authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint, .. } = metadata;
-    Some([authorization_endpoint, token_endpoint, jwks_uri].into_iter().chain(userinfo_endpoint).collect())
+    Some([authorization_endpoint, token_endpoint].into_iter().chain(jwks_uri).chain(userinfo_endpoint).collect())
 }
 
 /// A key set, for the fuzzer.

@@ -9,6 +9,7 @@
 mod breaker;
 mod credential;
 pub(crate) mod metadata;
+mod profile;
 mod providers;
 mod renew;
 mod tokens;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use deputy_fetch::{Answer, Client as FetchClient, Credentials, Endpoint, FetchError};
 use deputy_guard::jws;
 use deputy_protocol::claims::{
-    Authority, ExpectedIdToken, IdTokenClaims, SignedClaims, Userinfo, VerifiedIdentity, check_id_token,
+    Authority, ExpectedIdToken, IdTokenClaims, Profile, SignedClaims, Userinfo, VerifiedIdentity, check_id_token, check_profile,
 };
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::secret::{ClientSecret, Nonce};
@@ -35,11 +36,12 @@ use crate::error::Failure;
 use breaker::Breaker;
 use credential::Speaker;
 use metadata::{Directory, Metadata, OFFLINE_ACCESS};
+use profile::Asker;
 pub(crate) use providers::CALLBACK;
 pub use providers::{Providers, redirect_uri};
 pub use renew::Renewal;
 pub use tokens::IdpTokens;
-use tokens::TokenAnswer;
+use tokens::{Lasting, TokenAnswer};
 
 /// The signatures that an ID token may have: asymmetric ones, whatever the token or the provider's metadata say.
 const ALGORITHMS: &[Algorithm] = &[
@@ -147,6 +149,8 @@ impl Provider {
         let origin = match &config.kind {
             IdpKind::OpenId { issuer } => issuer,
             IdpKind::Entra(entra) => &entra.origin,
+            IdpKind::GitHub(github) => &github.web,
+            IdpKind::OAuth(oauth) => &oauth.authorization_endpoint,
         };
         let host = Endpoint::parse(origin.as_str()).ok().and_then(|origin| origin.url().host_str().map(str::to_owned));
         let display_host = host.unwrap_or_else(|| origin.to_string());
@@ -232,10 +236,12 @@ impl Provider {
             .append_pair("redirect_uri", &self.redirect_uri)
             .append_pair("scope", &self.scopes_at(&metadata).join(" "))
             .append_pair("state", request.state.expose())
-            .append_pair("nonce", request.nonce.expose())
             .append_pair("code_challenge", request.verifier.challenge().as_str())
             .append_pair("code_challenge_method", "S256")
             .extend_pairs(&self.config.parameters);
+        if self.config.kind.has_id_tokens() {
+            url.query_pairs_mut().append_pair("nonce", request.nonce.expose());
+        }
         Ok(url.into())
     }
 
@@ -245,6 +251,10 @@ impl Provider {
     /// [`Reason::IdpIssuerMismatch`]; [`Reason::IdpUnavailable`] when it is not there and we cannot find out whether it should be.
     pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), IdpFailure> {
         let fits = match (iss, &self.authority) {
+            // GitHub's issuer of answers is not what it calls people's home: it publishes none for them.
+            (Some(iss), Authority::Issuer(issuer)) if matches!(self.config.kind, IdpKind::GitHub(_)) => {
+                iss == issuer.as_str() || iss.strip_prefix(issuer.as_str()) == Some("/login/oauth")
+            }
             (Some(iss), Authority::Issuer(issuer)) => iss == issuer.as_str(),
             (Some(iss), Authority::Tenants(_)) => Issuer::parse(iss).is_ok_and(|issuer| self.vouches_for(&issuer)),
             (None, _) => !self.directory.metadata().await?.iss_in_answers,
@@ -273,9 +283,42 @@ impl Provider {
         let answer =
             self.token_request(&metadata, credentials, form).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
         let answer = TokenAnswer::read(&answer)?;
-        let identity = self.identity(answer.signed_in()?, nonce, now).await?;
-        let identity = self.with_userinfo(&metadata, identity, &answer).await?;
-        Ok(SignIn { identity, tokens: answer.into_tokens(now) })
+        let identity = match self.profile(&answer.access_token).await? {
+            Some(profile) => {
+                let named = check_profile(profile, &self.home());
+                named.map_err(|reason| IdpFailure::refused(reason, "the provider's answer names nobody"))?
+            }
+            None => {
+                let identity = self.identity(answer.signed_in()?, nonce, now).await?;
+                self.with_userinfo(&metadata, identity, &answer).await?
+            }
+        };
+        Ok(SignIn { identity, tokens: answer.into_tokens(self.lasting(), now) })
+    }
+
+    /// Whether an access token that comes without an end and without a refresh token may be asked with again.
+    const fn lasting(&self) -> Lasting {
+        if self.config.kind.has_id_tokens() { Lasting::No } else { Lasting::UnlessItEnds }
+    }
+
+    /// What the provider's own interface says, where no ID token does.
+    async fn profile(&self, token: &ClientSecret) -> Result<Option<Profile>, IdpFailure> {
+        let asker = Asker { fetch: &self.fetch, token };
+        match &self.config.kind {
+            IdpKind::OpenId { .. } | IdpKind::Entra(_) => Ok(None),
+            IdpKind::GitHub(github) => asker.github(github).await.map(Some),
+            IdpKind::OAuth(oauth) => asker.oauth(oauth).await.map(Some),
+        }
+    }
+
+    /// Whose people they are that have no ID token.
+    fn home(&self) -> Issuer {
+        match &self.config.kind {
+            IdpKind::OpenId { issuer } => issuer.clone(),
+            IdpKind::Entra(entra) => entra.origin.clone(),
+            IdpKind::GitHub(github) => github.web.clone(),
+            IdpKind::OAuth(oauth) => oauth.issuer.clone(),
+        }
     }
 
     async fn token_request(&self, metadata: &Metadata, credentials: Credentials, form: String) -> Result<Answer, FetchError> {
@@ -291,7 +334,7 @@ impl Provider {
     ) -> Result<(Credentials, String), IdpFailure> {
         let audience = match &self.config.kind {
             IdpKind::OpenId { issuer } => issuer.as_str(),
-            IdpKind::Entra(_) => metadata.token_endpoint.url().as_str(),
+            IdpKind::Entra(_) | IdpKind::GitHub(_) | IdpKind::OAuth(_) => metadata.token_endpoint.url().as_str(),
         };
         let speaker = Speaker { client_id: &self.config.client_id, credential: &self.config.credential, audience };
         speaker.token_form(metadata, parameters, now).await

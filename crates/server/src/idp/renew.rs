@@ -5,7 +5,9 @@
 //! - Only a provider that answers and says so ends a grant: no outage does, and no trouble with our own registration.
 
 use deputy_fetch::{Answer, FetchError};
-use deputy_protocol::claims::{ExpectedRenewal, Subject, VerifiedIdentity, check_renewed_id_token, check_renewed_userinfo};
+use deputy_protocol::claims::{
+    ExpectedRenewal, Subject, VerifiedIdentity, check_renewed_id_token, check_renewed_profile, check_renewed_userinfo,
+};
 use deputy_protocol::secret::ClientSecret;
 use deputy_protocol::{Reason, Timestamp};
 use http::StatusCode;
@@ -44,6 +46,9 @@ pub enum Renewal {
 impl Provider {
     /// Renews the tokens of the person who signed in as `subject`.
     pub async fn renew(&self, tokens: &IdpTokens, subject: &Subject, now: Timestamp) -> Renewal {
+        if let Some(token) = tokens.lasting() {
+            return self.ask_again(token, tokens, subject).await;
+        }
         let Some(refresh_token) = tokens.refresh_token() else {
             return Renewal::Unused(IdpFailure::refused(Reason::IdpError, "there is no refresh token to send"));
         };
@@ -71,6 +76,24 @@ impl Provider {
             Ok(identity) => Renewal::Renewed { identity, tokens: answer.into_renewed(tokens, now) },
             Err(failure) if failure.reason == Reason::IdpOtherSubject => Renewal::Ended(failure),
             Err(why) => Renewal::Kept { tokens: answer.into_renewed(tokens, now), why },
+        }
+    }
+
+    /// Asks with an access token that has no end: who the person is today. That uses nothing up, so an answer that is lost is asked for again.
+    async fn ask_again(&self, token: &ClientSecret, tokens: &IdpTokens, subject: &Subject) -> Renewal {
+        let _turn = match turn(&self.renewing).await {
+            Ok(turn) => turn,
+            Err(busy) => return Renewal::Unused(busy),
+        };
+        let profile = match self.profile(token).await {
+            Ok(Some(profile)) => profile,
+            Ok(None) => return Renewal::Unused(IdpFailure::refused(Reason::IdpError, "there is nothing to ask with")),
+            Err(ended) if ended.reason == Reason::IdpGrantEnded => return Renewal::Ended(ended),
+            Err(failure) => return Renewal::Unused(failure),
+        };
+        match check_renewed_profile(profile, subject) {
+            Ok(identity) => Renewal::Renewed { identity: Some(identity), tokens: tokens.again() },
+            Err(reason) => Renewal::Ended(IdpFailure::refused(reason, "the provider's interface speaks of somebody else")),
         }
     }
 
@@ -102,6 +125,12 @@ impl Provider {
         subject: &Subject,
         now: Timestamp,
     ) -> Result<Option<VerifiedIdentity>, IdpFailure> {
+        if let Some(profile) = self.profile(&answer.access_token).await? {
+            let today = check_renewed_profile(profile, subject);
+            return today
+                .map(Some)
+                .map_err(|reason| IdpFailure::refused(reason, "the provider's interface speaks of somebody else"));
+        }
         let other = |reason| IdpFailure::refused(reason, "userinfo names another subject than the one that signed in");
         let Some(id_token) = &answer.id_token else {
             let Some(userinfo) = self.userinfo(metadata, answer).await? else { return Ok(None) };

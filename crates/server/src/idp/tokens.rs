@@ -29,6 +29,18 @@ pub struct IdpTokens {
     )]
     refresh_token: Option<ClientSecret>,
     expires_at: Timestamp,
+    /// Whether the access token has no end, and its provider can be asked with it as often as one likes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    lasts: bool,
+}
+
+/// Whether access tokens of a provider may have no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasting {
+    /// Whatever it says.
+    No,
+    /// If it names none and sends nothing to renew them with.
+    UnlessItEnds,
 }
 
 /// Only ever called on the way into a sealed box.
@@ -61,7 +73,22 @@ impl IdpTokens {
     /// Whether the provider can be asked again.
     #[must_use]
     pub fn can_be_renewed(&self) -> bool {
-        self.refresh_token.is_some()
+        self.refresh_token.is_some() || self.lasts
+    }
+
+    /// The access token, if the provider can be asked with it whenever one likes: asking does not use it up.
+    pub(crate) fn lasting(&self) -> Option<&ClientSecret> {
+        Some(&self.access_token).filter(|_| self.lasts)
+    }
+
+    /// The same again.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            access_token: self.access_token.clone(),
+            refresh_token: self.refresh_token.clone(),
+            expires_at: self.expires_at,
+            lasts: self.lasts,
+        }
     }
 
     /// These, when the refresh token was sent and its answer is lost: it is not sent again (I9).
@@ -97,6 +124,8 @@ pub(super) struct TokenAnswer {
     pub(super) id_token: Option<ClientSecret>,
     refresh_token: Option<ClientSecret>,
     lifetime: Duration,
+    /// Whether it said when the access token ends.
+    ends: bool,
 }
 
 impl TokenAnswer {
@@ -119,6 +148,7 @@ impl TokenAnswer {
             id_token: secret(raw.id_token),
             refresh_token: secret(raw.refresh_token),
             lifetime: lifetime(raw.expires_in.as_ref()),
+            ends: raw.expires_in.is_some_and(|said| !said.is_null()),
         })
     }
 
@@ -128,13 +158,19 @@ impl TokenAnswer {
         self.id_token.as_ref().ok_or_else(|| IdpFailure::refused(Reason::IdpAnswerMalformed, detail))
     }
 
-    pub(super) fn into_tokens(self, now: Timestamp) -> IdpTokens {
-        IdpTokens { access_token: self.access_token, refresh_token: self.refresh_token, expires_at: now.after(self.lifetime) }
+    pub(super) fn into_tokens(self, lasting: Lasting, now: Timestamp) -> IdpTokens {
+        let lasts = lasting == Lasting::UnlessItEnds && !self.ends && self.refresh_token.is_none();
+        IdpTokens {
+            access_token: self.access_token,
+            refresh_token: self.refresh_token,
+            expires_at: now.after(self.lifetime),
+            lasts,
+        }
     }
 
     /// What replaces `old`. A provider that sends no new refresh token means us to keep the old one (RFC 6749 §6, A-115).
     pub(super) fn into_renewed(self, old: &IdpTokens, now: Timestamp) -> IdpTokens {
-        let renewed = self.into_tokens(now);
+        let renewed = self.into_tokens(Lasting::No, now);
         IdpTokens { refresh_token: renewed.refresh_token.or_else(|| old.refresh_token.clone()), ..renewed }
     }
 }
@@ -215,7 +251,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn tokens(answer: &serde_json::Value) -> IdpTokens {
-        read(200, &answer.to_string()).expect("an answer").into_tokens(NOW)
+        read(200, &answer.to_string()).expect("an answer").into_tokens(Lasting::No, NOW)
     }
 
     #[test]

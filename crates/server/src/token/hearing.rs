@@ -132,8 +132,15 @@ async fn give_up(gateway: &Shared, held: &HeldGrant) -> Result<(), Failure> {
     let (grant, Some(attempt)) = (held.grant.id.clone(), held.asking.clone()) else {
         return Err(Failure::internal("somebody is asking the provider, and nobody knows who"));
     };
+    let tokens = tokens(gateway, &grant).await?;
+    if tokens.lasting().is_some() {
+        // What was asked with is not used up: it may be asked again.
+        let question = Question { grant, attempt, now: gateway.clock.now() };
+        gateway.store.take(Step::Hear(Box::new(question.answered()))).await?;
+        return Ok(());
+    }
     tracing::warn!(target: "deputy::idp", %grant, "nobody heard what the provider answered; it is not asked again about this grant");
-    let tokens = gateway.seal.seal(Purpose::AtRest, &tokens(gateway, &grant).await?.without_refresh())?;
+    let tokens = gateway.seal.seal(Purpose::AtRest, &tokens.without_refresh())?;
     let question = Question { grant, attempt, now: gateway.clock.now() };
     let heard = Heard { tokens: Some(tokens), renewable: false, still_asking: true, ..question.answered() };
     gateway.store.take(Step::Hear(Box::new(heard))).await?;

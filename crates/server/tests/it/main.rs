@@ -21,6 +21,7 @@ mod documents;
 mod documents_keys;
 mod finish;
 mod floods;
+mod github;
 mod grants;
 mod hearing;
 mod idp;

@@ -6,6 +6,17 @@ use serde::Deserialize;
 
 use super::suggest;
 
+/// What a provider calls what it says about a person.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claims {
+    pub(super) id: String,
+    pub(super) email: Option<String>,
+    pub(super) email_verified: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) groups: Option<String>,
+}
+
 /// One file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,6 +25,12 @@ pub(super) struct Preset {
     pub(super) label: Option<String>,
     /// Its issuer. What stands in braces, the operator says.
     pub(super) issuer: Option<String>,
+    /// Where a provider without ID tokens sends people, gives tokens, and says whose they are.
+    pub(super) authorization_endpoint: Option<String>,
+    pub(super) token_endpoint: Option<String>,
+    pub(super) userinfo_endpoint: Option<String>,
+    /// What it calls what it says there.
+    pub(super) claims: Option<Claims>,
     /// The scopes to ask for.
     pub(super) scopes: Vec<String>,
     /// Whether to ask for `offline_access` where the provider says that it knows it.
@@ -39,6 +56,8 @@ const fn yes() -> bool {
 
 const FILES: &[(&str, &str)] = &[
     ("oidc", include_str!("oidc.toml")),
+    (OAUTH2, include_str!("oauth2.toml")),
+    ("discord", include_str!("discord.toml")),
     ("google", include_str!("google.toml")),
     ("okta", include_str!("okta.toml")),
     ("auth0", include_str!("auth0.toml")),
@@ -50,12 +69,15 @@ const FILES: &[(&str, &str)] = &[
     ("zitadel", include_str!("zitadel.toml")),
 ];
 
-/// The provider that has a room of its own in the code.
+/// The providers that have rooms of their own in the code.
 pub(super) const ENTRA: &str = "entra";
+pub(super) const GITHUB: &str = "github";
+/// Whoever has neither metadata nor ID tokens.
+pub(super) const OAUTH2: &str = "oauth2";
 
 /// The names that `provider` may have.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    std::iter::once(ENTRA).chain(FILES.iter().map(|(name, _)| *name))
+    [ENTRA, GITHUB].into_iter().chain(FILES.iter().map(|(name, _)| *name))
 }
 
 /// The preset of this name.
@@ -76,6 +98,11 @@ pub(super) fn named(name: &str) -> Result<Preset, String> {
 }
 
 impl Preset {
+    /// Whether it is a provider without ID tokens.
+    pub(super) fn is_oauth2(&self) -> bool {
+        self.userinfo_endpoint.is_some()
+    }
+
     /// What stands in braces in the issuer.
     pub(super) fn blanks(&self) -> impl Iterator<Item = &str> {
         let issuer = self.issuer.as_deref().unwrap_or_default();
@@ -92,13 +119,13 @@ mod tests {
     fn every_preset_can_be_read_and_says_where_its_values_come_from() {
         for (name, text) in FILES {
             let preset = named(name).unwrap();
-            assert!(*name == "oidc" || text.contains("https://"), "{name}: no source");
+            assert!(["oidc", OAUTH2].contains(name) || text.contains("https://"), "{name}: no source");
             let issuer = preset.blanks().fold(preset.issuer.clone().unwrap_or_default(), |issuer, blank| {
                 let value = if blank == "url" { "https://id.example.com" } else { "some.example.com" };
                 issuer.replace(&format!("{{{blank}}}"), value)
             });
             assert!(preset.issuer.is_none() || Issuer::parse(&issuer).is_ok(), "{name}: {issuer}");
-            assert!(preset.scopes.iter().any(|scope| scope == "openid"), "{name}");
+            assert!(preset.is_oauth2() || *name == OAUTH2 || preset.scopes.iter().any(|scope| scope == "openid"), "{name}");
             assert!(preset.defaults.keys().all(|known| preset.blanks().any(|blank| blank == known)), "{name}");
         }
     }

@@ -15,6 +15,8 @@ fn issuer(lines: &str) -> String {
     match &load(&with(lines)).unwrap().server.idps[0].kind {
         IdpKind::OpenId { issuer } => issuer.to_string(),
         IdpKind::Entra(entra) => entra.metadata_issuer(),
+        IdpKind::GitHub(github) => format!("{} {}", github.web, github.api),
+        IdpKind::OAuth(oauth) => format!("{} {}", oauth.issuer, oauth.userinfo_endpoint),
     }
 }
 
@@ -32,6 +34,9 @@ fn a_preset_says_what_is_known_of_a_provider() {
         ("provider = \"gitlab\"", "https://gitlab.com"),
         ("provider = \"gitlab\"\nurl = \"https://git.corp.test\"", "https://git.corp.test"),
         ("provider = \"google\"\nissuer = \"http://localhost:9\"", "http://localhost:9"),
+        ("provider = \"github\"", "https://github.com https://api.github.com"),
+        ("provider = \"github\"\nurl = \"https://git.corp.test\"", "https://git.corp.test https://git.corp.test/api/v3"),
+        ("provider = \"discord\"", "https://discord.com https://discord.com/api/users/@me"),
     ] {
         assert_eq!(issuer(lines), expected, "{lines}");
     }
@@ -101,6 +106,32 @@ fn a_private_key_or_an_assertion_stands_for_a_secret() {
     let file = format!("provider = \"entra\"\ntenant = \"{TENANT}\"\nassertion = {{ file = \"token\" }}");
     let idp = load(&without_secret(&file)).unwrap().server.idps.remove(0);
     assert!(matches!(&idp.credential, Credential::File(path) if path.ends_with("/etc/deputy/token")));
+}
+
+#[test]
+fn github_is_asked_for_organisations_when_a_rule_is_about_them() {
+    let scopes = |rule: &str| {
+        load(&with("provider = \"github\"").replace("domain:example.com", rule)).unwrap().server.idps.remove(0).scopes
+    };
+    assert_eq!(scopes("domain:example.com"), ["read:user", "user:email"]);
+    for rule in ["org:acme", "team:acme/devs", "idp:github/org:acme"] {
+        assert_eq!(scopes(rule), ["read:user", "user:email", "read:org"], "{rule}");
+    }
+}
+
+#[test]
+fn a_provider_without_id_tokens_is_written_out() {
+    let lines = "provider = \"oauth2\"\nissuer = \"https://id.corp.test\"\nauthorization_endpoint = \"https://id.corp.test/authorize\"\n\
+                 token_endpoint = \"https://id.corp.test/token\"\nuserinfo_endpoint = \"https://id.corp.test/me\"\n";
+    let claims = "claims = { id = \"uid\", email = \"mail\", email_verified = \"mail_verified\", groups = \"teams\" }";
+    assert_eq!(issuer(&format!("{lines}{claims}")), "https://id.corp.test https://id.corp.test/me");
+    assert!(refused(lines).contains("claims is missing"));
+    let without = lines.replace("token_endpoint = \"https://id.corp.test/token\"\n", "");
+    assert!(refused(&format!("{without}{claims}")).contains("token_endpoint is missing"));
+    assert!(
+        refused(&format!("{}{claims}", lines.replace("https://id.corp.test/token", "http://id.corp.test/token")))
+            .contains("plain http")
+    );
 }
 
 #[test]
