@@ -230,18 +230,17 @@ impl Provider {
     pub async fn authorization_url(&self, request: &IdpRequest) -> Result<String, IdpFailure> {
         let metadata = self.directory.metadata().await?;
         let mut url = metadata.authorization_endpoint.url().clone();
+        let nonce = self.config.kind.has_id_tokens().then(|| ("nonce", request.nonce.expose()));
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.config.client_id)
             .append_pair("redirect_uri", &self.redirect_uri)
             .append_pair("scope", &self.scopes_at(&metadata).join(" "))
             .append_pair("state", request.state.expose())
+            .extend_pairs(nonce)
             .append_pair("code_challenge", request.verifier.challenge().as_str())
             .append_pair("code_challenge_method", "S256")
             .extend_pairs(&self.config.parameters);
-        if self.config.kind.has_id_tokens() {
-            url.query_pairs_mut().append_pair("nonce", request.nonce.expose());
-        }
         Ok(url.into())
     }
 
