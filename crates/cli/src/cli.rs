@@ -122,7 +122,7 @@ pub(crate) struct ClientsArgs {
 /// What to do about clients.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientsCommand {
-    /// Print an initial access token, with which clients register where [clients] registration = "invited"
+    /// Print an initial access token, with which clients register where `[clients] registration = "invited"`
     Invite(InviteArgs),
 }
 
