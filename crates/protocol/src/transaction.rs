@@ -144,11 +144,14 @@ pub struct AwaitingIdp {
     pending: Pending,
     request: IdpRequest,
     by: ApprovedBy,
+    /// Whether the provider was asked before, and wanted more than it got.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
 }
 
 impl AwaitingIdp {
     pub(crate) fn new(pending: Pending, request: IdpRequest, by: ApprovedBy) -> Self {
-        Self { pending, request, by }
+        Self { pending, request, by, again: false }
     }
 
     /// The transaction's id.
@@ -176,7 +179,7 @@ impl AwaitingIdp {
             return Err(Reason::IdpIssuerMismatch);
         }
         self.pending.still_open(now)?;
-        Ok(IdpAnswer { pending: self.pending, request: self.request, by: self.by })
+        Ok(IdpAnswer { pending: self.pending, request: self.request, by: self.by, again: self.again })
     }
 }
 
@@ -186,6 +189,7 @@ pub struct IdpAnswer {
     pending: Pending,
     request: IdpRequest,
     by: ApprovedBy,
+    again: bool,
 }
 
 impl IdpAnswer {
@@ -205,6 +209,13 @@ impl IdpAnswer {
     #[must_use]
     pub fn redirect(&self) -> &TrustedRedirect {
         &self.pending.redirect
+    }
+
+    /// The provider wants more of the person, such as a second factor: this browser may be sent there once more, with a fresh request. `None`
+    /// when it was before.
+    #[must_use]
+    pub fn ask_again(self, request: IdpRequest) -> Option<AwaitingIdp> {
+        (!self.again).then_some(AwaitingIdp { pending: self.pending, request, by: self.by, again: true })
     }
 
     /// The person signed in and may come in: with as much of what was approved as this person may have.
@@ -330,6 +341,14 @@ mod tests {
         assert_eq!(answered(1, 599), Ok(()));
         assert_eq!(answered(1, 600), Err(Reason::TransactionExpired));
         assert_eq!(answered(2, 0), Err(Reason::CallbackOtherBrowser));
+    }
+
+    #[test]
+    fn a_provider_that_wants_more_is_asked_once_more() {
+        let answered = |awaiting: AwaitingIdp| awaiting.answered(&idp_request().state, &idp_name(), NOW).unwrap();
+        let again = answered(awaiting()).ask_again(idp_request()).unwrap();
+        assert_eq!(again.id(), awaiting().id());
+        assert!(answered(again).ask_again(idp_request()).is_none());
     }
 
     #[test]

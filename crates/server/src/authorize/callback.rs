@@ -11,11 +11,11 @@ use deputy_protocol::{GrantId, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{Refusal, see_other};
-use super::{finish, memory, stopped};
+use super::{consent, finish, memory, stopped};
 use crate::dispatch::Incoming;
 use crate::error::Failure;
 use crate::gateway::Shared;
-use crate::idp::{IdpTokens, Provider, SignIn, refusal_of};
+use crate::idp::{IdpFailure, IdpTokens, Provider, SignIn, refusal_of};
 use crate::seal::Purpose;
 use crate::store::{Completed, Step};
 
@@ -67,7 +67,10 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
         return Err(Refusal::client(answer.redirect(), refusal_of(error)));
     }
     let code = params.get("code").ok_or(Reason::IdpAnswerMalformed)?;
-    let signed_in = redeem_once(gateway, idp, &answer, code).await?;
+    let signed_in = match redeem_once(gateway, idp, &answer, code).await? {
+        Redeemed::SignedIn(signed_in) => *signed_in,
+        Redeemed::Wants(claims) => return ask_again(gateway, request, idp, answer, &claims).await,
+    };
     let redirect = answer.redirect().clone();
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
     let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;
@@ -101,20 +104,50 @@ impl SealedTokens {
     }
 }
 
+/// What came of the provider's code.
+enum Redeemed {
+    /// Somebody signed in.
+    SignedIn(Box<SignIn>),
+    /// The provider wants more of the person first, and says what.
+    Wants(String),
+}
+
+/// The provider wants a second factor, a newer password, another device: a new sign-in there and no failure here, once.
+async fn ask_again(
+    gateway: &Shared,
+    request: &Incoming,
+    idp: &Provider,
+    answer: IdpAnswer,
+    claims: &str,
+) -> Result<Response, Refusal> {
+    let redirect = answer.redirect().clone();
+    let asked = consent::fresh(gateway, idp)?;
+    let awaiting = answer.ask_again(asked).ok_or_else(|| Refusal::client(&redirect, Reason::IdpDenied))?;
+    tracing::info!(target: "deputy::event", event = "idp_wants_more", transaction = %awaiting.id());
+    // The answer that came is done with; the next one has a state and a code of its own.
+    gateway.answered.invalidate(awaiting.id());
+    let location = idp.authorization_url_for(awaiting.request(), Some(claims)).await?;
+    consent::leave(gateway, request, &awaiting, &location)
+}
+
 /// Sends the provider's code to its token endpoint, once per transaction (A-036, OC-15).
-async fn redeem_once(gateway: &Shared, idp: &Provider, answer: &IdpAnswer, code: &str) -> Result<SignIn, Refusal> {
+async fn redeem_once(gateway: &Shared, idp: &Provider, answer: &IdpAnswer, code: &str) -> Result<Redeemed, Refusal> {
     let first = gateway.answered.entry(answer.id().clone()).or_insert(()).is_fresh();
     if !passes(Guard::StateSingleUse, first) {
         return Err(Reason::TransactionUsed.into());
     }
     let asked = answer.request();
     let redeemed = idp.redeem(code, &asked.verifier, &asked.nonce, gateway.clock.now()).await;
-    redeemed.map_err(|failed| {
-        if failed.outage {
-            gateway.answered.invalidate(answer.id());
+    match redeemed {
+        Ok(signed_in) => Ok(Redeemed::SignedIn(Box::new(signed_in))),
+        Err(IdpFailure { outage: false, wants: Some(claims), .. }) => Ok(Redeemed::Wants(claims)),
+        Err(failed) => {
+            if failed.outage {
+                gateway.answered.invalidate(answer.id());
+            }
+            Err(failed.into())
         }
-        failed.into()
-    })
+    }
 }
 
 /// The one write of a sign-in: state used, grant, the provider's tokens, the code. Only then does the code leave.

@@ -7,7 +7,7 @@ use deputy_protocol::hooks::{Guard, removed};
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::secret::{BrowserKey, IdpState, Nonce};
-use deputy_protocol::transaction::{IdpRequest, Pending};
+use deputy_protocol::transaction::{AwaitingIdp, IdpRequest, Pending};
 use deputy_protocol::{OAuthError, Reason};
 use http::header::{HeaderName, ORIGIN};
 
@@ -92,18 +92,27 @@ pub(super) async fn ask_idp(
     idp: &Provider,
     event: &'static str,
 ) -> Result<Response, Refusal> {
-    let asked = IdpRequest {
+    let awaiting = approval.ask_idp(fresh(gateway, idp)?);
+    // The provider may be away. Then the page says so, the decision stands, and the person can press the button again.
+    let location = idp.authorization_url(awaiting.request()).await?;
+    tracing::info!(target: "deputy::event", event, transaction = %awaiting.id());
+    leave(gateway, request, &awaiting, &location)
+}
+
+/// A request that nobody has seen.
+pub(super) fn fresh(gateway: &Shared, idp: &Provider) -> Result<IdpRequest, Reason> {
+    Ok(IdpRequest {
         state: IdpState::new(&gateway.random()?),
         nonce: Nonce::new(&gateway.random()?),
         verifier: Verifier::new(&gateway.random()?),
         idp: idp.name().clone(),
-    };
-    let awaiting = approval.ask_idp(asked);
-    // The provider may be away. Then the page says so, the decision stands, and the person can press the button again.
-    let location = idp.authorization_url(awaiting.request()).await?;
-    let sealed = gateway.seal.seal(Purpose::StateCookie, &awaiting)?;
-    tracing::info!(target: "deputy::event", event, transaction = %awaiting.id());
-    let mut response = see_other(&location);
+    })
+}
+
+/// The browser leaves for the provider, with the state that its answer must come back to.
+pub(super) fn leave(gateway: &Shared, request: &Incoming, awaiting: &AwaitingIdp, location: &str) -> Result<Response, Refusal> {
+    let sealed = gateway.seal.seal(Purpose::StateCookie, awaiting)?;
+    let mut response = see_other(location);
     let jar = gateway.cookies.read(&request.headers);
     jar.clear_ownership(response.headers_mut(), awaiting.id());
     jar.set_state(response.headers_mut(), awaiting.id(), &awaiting.request().state, &sealed);

@@ -74,11 +74,13 @@ pub struct IdpFailure {
     pub detail: String,
     /// Whether it may pass by itself.
     pub outage: bool,
+    /// What the provider wants to be asked for instead: the `claims` of a new request (OIDC Core §5.5), such as a second factor.
+    pub wants: Option<String>,
 }
 
 impl IdpFailure {
     fn refused(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), outage: false }
+        Self { reason, detail: detail.into(), outage: false, wants: None }
     }
 
     /// The configuration does not name it any more.
@@ -87,7 +89,7 @@ impl IdpFailure {
     }
 
     fn outage(detail: impl Into<String>) -> Self {
-        Self { reason: Reason::IdpUnavailable, detail: detail.into(), outage: true }
+        Self { reason: Reason::IdpUnavailable, detail: detail.into(), outage: true, wants: None }
     }
 }
 
@@ -228,6 +230,14 @@ impl Provider {
     /// # Errors
     /// [`Reason::IdpUnavailable`] while the provider's metadata cannot be had.
     pub async fn authorization_url(&self, request: &IdpRequest) -> Result<String, IdpFailure> {
+        self.authorization_url_for(request, None).await
+    }
+
+    /// [`Provider::authorization_url`], with the claims that the provider wants to be asked for.
+    ///
+    /// # Errors
+    /// As [`Provider::authorization_url`].
+    pub(crate) async fn authorization_url_for(&self, request: &IdpRequest, wants: Option<&str>) -> Result<String, IdpFailure> {
         let metadata = self.directory.metadata().await?;
         let mut url = metadata.authorization_endpoint.url().clone();
         let nonce = self.config.kind.has_id_tokens().then(|| ("nonce", request.nonce.expose()));
@@ -240,7 +250,8 @@ impl Provider {
             .extend_pairs(nonce)
             .append_pair("code_challenge", request.verifier.challenge().as_str())
             .append_pair("code_challenge_method", "S256")
-            .extend_pairs(&self.config.parameters);
+            .extend_pairs(&self.config.parameters)
+            .extend_pairs(wants.map(|claims| ("claims", claims)));
         Ok(url.into())
     }
 

@@ -116,7 +116,12 @@ struct RawAnswer {
 #[derive(Deserialize)]
 struct RawError {
     error: String,
+    /// Entra: what a new sign-in has to ask for (learn.microsoft.com, "Claims challenges, claims requests, and client capabilities").
+    claims: Option<String>,
 }
+
+/// The longest that is passed on, in bytes: it goes into a URL.
+const WANTS_MAX: usize = 2048;
 
 /// A successful token answer.
 pub(super) struct TokenAnswer {
@@ -133,7 +138,7 @@ impl TokenAnswer {
     pub(super) fn read(answer: &Answer) -> Result<Self, IdpFailure> {
         let malformed = |detail: &str| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("the token endpoint {detail}"));
         if let Some(code) = error_code(answer) {
-            return Err(error_answer(answer.status, &code));
+            return Err(IdpFailure { wants: wants(answer), ..error_answer(answer.status, &code) });
         }
         if answer.status != StatusCode::OK {
             return Err(status_failure("the token endpoint", answer.status));
@@ -173,6 +178,12 @@ impl TokenAnswer {
         let renewed = self.into_tokens(Lasting::No, now);
         IdpTokens { refresh_token: renewed.refresh_token.or_else(|| old.refresh_token.clone()), ..renewed }
     }
+}
+
+/// What the provider wants of a new sign-in, if it is what such a wish looks like: a JSON object.
+fn wants(answer: &Answer) -> Option<String> {
+    let claims = answer.json::<RawError>().ok()?.claims.filter(|claims| claims.len() <= WANTS_MAX)?;
+    deputy_fetch::object::<serde_json::Map<String, serde_json::Value>>(claims.as_bytes()).ok().map(|_| claims)
 }
 
 /// The code of an error answer, whatever its status.

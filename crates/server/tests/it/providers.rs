@@ -355,3 +355,48 @@ async fn an_assertion_in_a_file_is_read_each_time_and_nobody_is_signed_out_witho
     assert_eq!(world.refresh(&client, &refresh).await.status, 200);
     assert_eq!(sent(), "second.token.x");
 }
+
+/// Conditional access: the token endpoint wants a second factor and says what to ask for. That is a new sign-in, and no failure.
+#[tokio::test]
+async fn a_provider_that_wants_more_is_asked_for_it_once() {
+    const WANTS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+    let world = World::new().await;
+    let client = world.register(HONEST).await;
+    let refuses = |claims: &str| {
+        let body = json!({ "error": "interaction_required", "suberror": "basic_action", "claims": claims });
+        Faults { token: Some((400, body.to_string())), ..Faults::default() }
+    };
+    world.idp.misbehave(refuses(WANTS));
+    let mut browser = Browser::default();
+    let page = browser.open(&world.authorize_url(&client, &[]), HONEST).await;
+    let sent = browser.decide(&world.origin, &page.ticket(), "approve").await;
+    let callback = browser.open(sent.location().unwrap().as_str(), &world.at("/callback")).await.location().unwrap();
+    let again = browser.step(Method::GET, callback.as_str(), &[], String::new()).await;
+    let asked = again.location().expect("the provider again");
+    let said =
+        |url: &url::Url, name: &str| url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned());
+    assert!(asked.as_str().starts_with(&world.idp.issuer) && said(&asked, "claims").as_deref() == Some(WANTS), "{asked}");
+    for fresh in ["state", "nonce", "code_challenge"] {
+        assert_ne!(said(&asked, fresh), said(&sent.location().unwrap(), fresh), "{fresh}");
+    }
+    // The answer of before is used up; another browser has no part in the new one.
+    let old = browser.clone().step(Method::GET, callback.as_str(), &[], String::new()).await;
+    assert_ne!(old.status, 200, "{}", old.text());
+    let mut other = Browser::default();
+    let stolen = other.open(asked.as_str(), HONEST).await;
+    assert!(stolen.location().is_none(), "{:?}", stolen.location());
+    world.idp.misbehave(Faults::default());
+    let back = browser.open(asked.as_str(), HONEST).await;
+    assert!(back.sent("code").is_some(), "{} {}", back.status, back.text());
+    // Once: a provider that is never content is told apart from a second factor.
+    world.idp.misbehave(refuses(WANTS));
+    let end = world.approve(&mut Browser::default(), &client).await;
+    assert_eq!((end.sent("code"), end.sent("error").as_deref()), (None, Some("access_denied")));
+    // What is no such wish is a refusal like others.
+    for claims in ["", "[]", "x", &format!("{{\"a\":\"{}\"}}", "x".repeat(3000))] {
+        world.idp.misbehave(refuses(claims));
+        let before = world.idp.authorizations();
+        let end = world.approve(&mut Browser::default(), &client).await;
+        assert!(end.sent("code").is_none() && world.idp.authorizations() == before + 1, "{claims}: {}", end.text());
+    }
+}
