@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Serve(ConfigOptions),
     /// Try everything on this machine: a provider, an MCP server and the gateway
     Demo(DemoArgs),
+    /// Run an identity provider to develop against, on this machine only: it behaves as Entra ID does, or plainly
+    Devidp(crate::devidp::Options),
     /// List or rotate the keys that sign access tokens, and the master secret
     Keys(KeysArgs),
     /// List who signed in with which client, or end it, while gateways run

@@ -5,6 +5,7 @@ mod cli;
 mod clients;
 mod config;
 mod demo;
+mod devidp;
 mod explain;
 mod grants;
 mod keys;
@@ -80,6 +81,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             output::result("The tables are up to date.");
             Ok(())
         }
+        Command::Devidp(options) => block_on(async move { devidp::run(options).await.map_err(|error| format!("{error:#}")) }),
         Command::Demo(DemoArgs { port, call }) => {
             // A driven sign-in tells its own story.
             if !call {

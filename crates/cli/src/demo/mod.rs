@@ -1,7 +1,6 @@
 //! `deputy demo`: a provider, an MCP server and the gateway in one process, on this machine only, gone at the end.
 
 mod call;
-mod idp;
 mod mcp;
 mod welcome;
 
@@ -22,8 +21,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::devidp::{self, Idp};
 use crate::signals;
-use idp::Idp;
 
 /// How long open requests may go on when the demo ends.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -120,7 +119,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
         idps: vec![IdpConfig::openid(
             IdpName::parse("demo").context("a name")?,
             Issuer::parse(provider.issuer())?,
-            idp::CLIENT_ID.to_owned(),
+            devidp::CLIENT_ID.to_owned(),
             Credential::Secret(provider.secret()),
         )],
         access: Rules::parse(&["*"])?,

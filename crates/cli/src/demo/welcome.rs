@@ -2,7 +2,7 @@
 
 use crate::output;
 
-use super::idp::PEOPLE;
+use crate::devidp::PEOPLE;
 
 /// What runs, what to paste where, and what to try.
 pub(super) fn print(origin: &str, issuer: &str) {

@@ -1,15 +1,18 @@
-//! The demo's identity provider, in the manner of Entra ID: one static confidential client, no registration, and a long memory.
+//! The development identity provider, which the demo uses too, in the manner of Entra ID: one static confidential client, no registration, and a long memory.
 //!
 //! It signs in whoever is picked from a list, asks once whether the one registered application may know who they are, and remembers both
 //! in the browser: the next time it redirects straight back. That memory is what the confused-deputy attack rides on, so that the flaw
 //! would show here if the gateway had it.
 
+mod command;
+mod entra;
+mod memory;
 mod pages;
 mod people;
 mod signing;
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -25,42 +28,19 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION,
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-pub(super) use people::PEOPLE;
+pub(crate) use command::{Options, run};
+use memory::{Memory, lock};
+pub(crate) use people::PEOPLE;
 use people::Person;
 use signing::SigningKey;
 
 /// The directory's id, as Entra has one.
 const TENANT: &str = "7d3f2c1a-0f64-4a8e-9c55-de0c0de0c0de";
 /// Our registration there.
-pub(super) const CLIENT_ID: &str = "5f0e7a52-3b1d-4c1e-8a57-0000000demo";
-/// Codes and sessions that are remembered at most; the oldest go first.
-const MEMORY: usize = 1000;
+pub(crate) const CLIENT_ID: &str = "5f0e7a52-3b1d-4c1e-8a57-0000000demo";
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 const FOREIGN_PAGE: &str = "This form was not sent from a page of this provider.";
 const SESSION_COOKIE: &str = "demo_idp_session";
-
-/// Things by random key, bounded.
-struct Memory<T>(VecDeque<(String, T)>);
-
-impl<T> Memory<T> {
-    fn keep(&mut self, value: T) -> Option<String> {
-        let key = URL_SAFE_NO_PAD.encode(random::bytes::<24>().ok()?);
-        if self.0.len() >= MEMORY {
-            self.0.pop_front();
-        }
-        self.0.push_back((key.clone(), value));
-        Some(key)
-    }
-
-    fn get_mut(&mut self, key: &str) -> Option<&mut T> {
-        self.0.iter_mut().find(|(known, _)| known == key).map(|(_, value)| value)
-    }
-
-    fn take(&mut self, key: &str) -> Option<T> {
-        let at = self.0.iter().position(|(known, _)| known == key)?;
-        self.0.remove(at).map(|(_, value)| value)
-    }
-}
 
 /// A browser's session: who is signed in, and whether the application was consented to.
 struct Session {
@@ -75,63 +55,74 @@ struct Issued {
     nonce: Option<String>,
     challenge: String,
     redirect_uri: String,
+    scope: String,
+    /// Whether the request brought the `claims` of a challenge.
+    stepped_up: bool,
     at: Instant,
 }
 
 /// The provider.
-pub(super) struct Idp {
+pub(crate) struct Idp {
     issuer: String,
+    entra: bool,
+    client_id: String,
     redirect_uri: String,
     secret: ClientSecret,
     key: SigningKey,
     sessions: Mutex<Memory<Session>>,
     codes: Mutex<Memory<Issued>>,
     refresh: Mutex<Memory<&'static Person>>,
+    /// Entra's refresh tokens, with what they are for.
+    long: Mutex<Memory<Issued>>,
     access: Mutex<Memory<&'static Person>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Idp {
     /// A provider at `origin` that knows one application, with this redirect URI.
-    pub(super) fn new(origin: &str, redirect_uri: String) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn new(origin: &str, redirect_uri: String) -> anyhow::Result<Arc<Self>> {
         let secret = ClientSecret::from_text(URL_SAFE_NO_PAD.encode(random::bytes::<32>()?));
-        Ok(Arc::new(Self {
+        Ok(Arc::new(Self::with(origin, redirect_uri, CLIENT_ID.to_owned(), secret, false)?))
+    }
+
+    fn with(origin: &str, redirect_uri: String, client_id: String, secret: ClientSecret, entra: bool) -> anyhow::Result<Self> {
+        Ok(Self {
             issuer: format!("{origin}/{TENANT}/v2.0"),
+            entra,
+            client_id,
             redirect_uri,
             secret,
             key: SigningKey::new()?,
-            sessions: Mutex::new(Memory(VecDeque::new())),
-            codes: Mutex::new(Memory(VecDeque::new())),
-            refresh: Mutex::new(Memory(VecDeque::new())),
-            access: Mutex::new(Memory(VecDeque::new())),
-        }))
+            sessions: Mutex::new(Memory::default()),
+            codes: Mutex::new(Memory::default()),
+            refresh: Mutex::new(Memory::default()),
+            long: Mutex::new(Memory::default()),
+            access: Mutex::new(Memory::default()),
+        })
     }
 
-    pub(super) fn issuer(&self) -> &str {
+    pub(crate) fn issuer(&self) -> &str {
         &self.issuer
     }
 
     /// The application's secret, as an operator would copy it from the console.
-    pub(super) fn secret(&self) -> ClientSecret {
+    pub(crate) fn secret(&self) -> ClientSecret {
         self.secret.clone()
     }
 
     /// Everything that it answers.
-    pub(super) fn router(self: &Arc<Self>) -> Router {
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
         let at = |path: &str| format!("/{TENANT}{path}");
-        Router::new()
+        let router = Router::new()
             .route(&at("/v2.0/.well-known/openid-configuration"), get(discovery))
             .route(&at("/discovery/v2.0/keys"), get(keys))
             .route(&at("/oauth2/v2.0/authorize"), get(authorize))
             .route(&at("/oauth2/v2.0/logout"), get(logout))
             .route(&at("/login"), post(login))
             .route(&at("/consent"), post(consent))
-            .route(&at("/oauth2/v2.0/token"), post(token))
-            .route(&at("/userinfo"), get(userinfo))
-            .with_state(Arc::clone(self))
+            .route(&at("/oauth2/v2.0/token"), if self.entra { post(entra::token) } else { post(token) })
+            .route(&at("/userinfo"), get(userinfo));
+        let router = if self.entra { entra::more_routes(router) } else { router };
+        router.with_state(Arc::clone(self))
     }
 
     fn url(&self, path: &str) -> String {
@@ -178,13 +169,15 @@ struct Asked {
     state: String,
     nonce: Option<String>,
     challenge: String,
+    scope: String,
+    stepped_up: bool,
 }
 
 impl Asked {
     /// Reads a request, or says in Entra's manner what is wrong with it. Nothing wrong is ever redirected.
     fn read(idp: &Idp, query: &Fields) -> Result<Self, &'static str> {
         let is = |name: &str, value: &str| query.get(name).is_some_and(|found| found == value);
-        if !is("client_id", CLIENT_ID) {
+        if !is("client_id", &idp.client_id) {
             return Err("AADSTS700016: no application with this client_id is registered in the directory.");
         }
         if !is("redirect_uri", &idp.redirect_uri) {
@@ -198,7 +191,12 @@ impl Asked {
         }
         let take = |name: &str| query.get(name).cloned().filter(|value| !value.is_empty());
         let challenge = take("code_challenge").ok_or("AADSTS900144: code_challenge is missing.")?;
-        Ok(Self { state: take("state").unwrap_or_default(), nonce: take("nonce"), challenge })
+        let scope = take("scope").unwrap_or_default();
+        if idp.entra && entra::resource(&scope).is_err() {
+            return Err("AADSTS28000: the scopes are for more than one resource.");
+        }
+        let stepped_up = query.contains_key("claims");
+        Ok(Self { state: take("state").unwrap_or_default(), nonce: take("nonce"), challenge, scope, stepped_up })
     }
 }
 
@@ -215,15 +213,21 @@ fn next_step(idp: &Idp, session: Option<&str>, query: &str) -> Response {
     };
     let known = session.and_then(|key| lock(&idp.sessions).get_mut(key).map(|session| (session.person, session.consented)));
     match known {
-        None => pages::sign_in(&idp.url("/login"), query),
+        None => sign_in(idp, query),
         Some((person, false)) => pages::consent(&idp.url("/consent"), query, person),
         Some((person, true)) => send_back(idp, person, asked),
     }
 }
 
+fn sign_in(idp: &Idp, query: &str) -> Response {
+    let cases = if idp.entra { people::CASES } else { &[] };
+    pages::sign_in(&idp.url("/login"), query, PEOPLE.iter().chain(cases))
+}
+
 fn send_back(idp: &Idp, person: &'static Person, asked: Asked) -> Response {
-    let Asked { state, nonce, challenge } = asked;
-    let issued = Issued { person, nonce, challenge, redirect_uri: idp.redirect_uri.clone(), at: Instant::now() };
+    let Asked { state, nonce, challenge, scope, stepped_up } = asked;
+    let issued =
+        Issued { person, nonce, challenge, redirect_uri: idp.redirect_uri.clone(), scope, stepped_up, at: Instant::now() };
     let Some(code) = lock(&idp.codes).keep(issued) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let answer = form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).append_pair("state", &state).finish();
     (StatusCode::SEE_OTHER, [(LOCATION, format!("{}?{answer}", idp.redirect_uri))]).into_response()
@@ -248,7 +252,7 @@ async fn login(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(form): R
     let form = fields(&form);
     let query = form.get("request").cloned().unwrap_or_default();
     let Some(person) = form.get("person").and_then(|id| people::find(id)) else {
-        return pages::sign_in(&idp.url("/login"), &query);
+        return sign_in(&idp, &query);
     };
     let Some(key) = lock(&idp.sessions).keep(Session { person, consented: false }) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -350,7 +354,7 @@ fn claims(idp: &Idp, person: &Person, nonce: Option<String>) -> Value {
     let now = SystemClock.now().seconds();
     let token = [
         ("iss", json!(idp.issuer)),
-        ("aud", json!(CLIENT_ID)),
+        ("aud", json!(idp.client_id)),
         ("tid", json!(TENANT)),
         ("iat", json!(now)),
         ("exp", json!(now + 300)),
@@ -369,7 +373,7 @@ fn is_the_application(idp: &Idp, headers: &HeaderMap, form: &Fields) -> bool {
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .and_then(|text| text.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned())));
     let by_form = form.get("client_id").cloned().zip(form.get("client_secret").cloned());
-    by_header.or(by_form).is_some_and(|(id, secret)| id == CLIENT_ID && ClientSecret::from_text(secret).matches(&idp.secret))
+    by_header.or(by_form).is_some_and(|(id, secret)| id == idp.client_id && ClientSecret::from_text(secret).matches(&idp.secret))
 }
 
 async fn userinfo(State(idp): State<Arc<Idp>>, headers: HeaderMap) -> Response {

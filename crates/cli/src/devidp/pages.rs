@@ -4,7 +4,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
-use super::people::{PEOPLE, Person};
+use super::people::Person;
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--bg:#f1efe9;--card:#fffdf8;--ink:#2b2620;--soft:#6b6257;--line:#e2dccf;--accent:#8a4b12;--hover:#f6f0e4}
@@ -34,15 +34,14 @@ fn escape(text: &str) -> String {
 }
 
 /// Who are you?
-pub(super) fn sign_in(action: &str, request: &str) -> Response {
-    let people: String = PEOPLE
-        .iter()
+pub(super) fn sign_in(action: &str, request: &str, people: impl Iterator<Item = &'static Person>) -> Response {
+    let people: String = people
         .map(|p| {
             format!("<button name=\"person\" value=\"{}\"><b>{}</b><span>{} · {}</span></button>", p.id, p.name, p.email, p.about)
         })
         .collect();
     let body = format!(
-        "<h1>Pick an account</h1><p>There are no passwords here: this provider exists for the demo only. It remembers you in this browser.</p>\
+        "<h1>Pick an account</h1><p>There are no passwords here: this provider exists for trying things only. It remembers you in this browser.</p>\
          <form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"request\" value=\"{}\">{people}</form>",
         escape(action),
         escape(request)
