@@ -40,6 +40,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), String> {
         output::tell("shutting down: open requests may finish");
     };
     let served = deputy_server::serve_at_most(listener, gateway.router(), room(), shutdown).await;
+    gateway.settle().await;
     served.map_err(|error| format!("serving ended: {error}"))
 }
 

@@ -16,6 +16,7 @@ use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri, is_loop
 use deputy_protocol::web::{HostRule, Origins};
 use deputy_protocol::{Issuer, Reason, TransactionId};
 use moka::sync::Cache;
+use tokio_util::task::TaskTracker;
 
 use crate::clients::{Clients, Documents, Registered};
 use crate::clock::{Clock, SystemClock};
@@ -32,6 +33,8 @@ use crate::sources::Sources;
 use crate::store::{Postgres, Sqlite, Step, Store, StoreError, StoreResult, Sweep};
 use crate::{dispatch, random};
 
+/// How long the end waits for questions to the provider.
+const SETTLE: Duration = Duration::from_secs(30);
 /// How often what has ended is swept out of the store.
 const SWEEP: Duration = Duration::from_secs(300);
 /// Most transactions of which this process remembers that their answer came in.
@@ -84,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     /// Transactions whose answer is in work or done here: spares the provider a second request. The store decides.
     pub(crate) answered: Cache<TransactionId, ()>,
+    /// Questions to the provider that are under way: what becomes of them is known to this process alone.
+    pub(crate) questions: TaskTracker,
     pub(crate) proxies: Vec<(String, Proxy)>,
     pub(crate) server_metadata: AuthorizationServer,
     pub(crate) resource_metadata: Vec<(String, ProtectedResourceMetadata)>,
@@ -130,6 +135,13 @@ impl Gateway {
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.0.issuer
+    }
+
+    /// Waits for what was asked of the provider, half a minute at most: an answer that nobody hears costs somebody a sign-in. To be called when
+    /// nothing is served any more.
+    pub async fn settle(&self) {
+        self.0.questions.close();
+        let _ = tokio::time::timeout(SETTLE, self.0.questions.wait()).await;
     }
 
     /// How many rows each table holds.
@@ -237,6 +249,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         revoked,
         idps,
         clock,
+        questions: TaskTracker::new(),
         answered: Cache::builder().max_capacity(ANSWERED_MAX).time_to_live(Duration::from_secs(600)).build(),
         proxies,
     })

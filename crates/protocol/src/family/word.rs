@@ -53,19 +53,24 @@ pub enum WordUse {
     TooOld,
 }
 
+/// How far clocks of replicas may differ.
+const CLOCKS: Duration = Duration::from_secs(60);
+
 impl Word {
     /// Judges the word `now`.
     #[must_use]
     pub fn judge(&self, hearing: Hearing, now: Timestamp) -> WordUse {
         let age = now.since(self.heard_at);
-        if age <= hearing.age {
+        // What was heard or asked in the future was so by a clock that was wrong; it must not hold until then.
+        let soon = now.after(CLOCKS);
+        if age <= hearing.age && self.heard_at <= soon {
             return WordUse::Holds;
         }
         match self.asking_since {
             _ if !self.renewable && age <= hearing.silence => WordUse::Holds,
             _ if !self.renewable => WordUse::TooOld,
             None => WordUse::Ask,
-            Some(since) if now <= since.after(hearing.patience) => WordUse::Wait,
+            Some(since) if now <= since.after(hearing.patience) && since <= soon => WordUse::Wait,
             Some(_) => WordUse::Lost,
         }
     }
@@ -92,7 +97,8 @@ mod tests {
     #[test]
     fn oc_10_a_word_is_renewed_when_it_is_old() {
         let word = Word { heard_at: at(100), renewable: true, asking_since: None };
-        assert_eq!(word.judge(HEARING, at(0)), WordUse::Holds);
+        assert_eq!(word.judge(HEARING, at(39)), WordUse::Ask, "heard by a clock that was wrong");
+        assert_eq!(word.judge(HEARING, at(40)), WordUse::Holds);
         assert_eq!(word.judge(HEARING, at(160)), WordUse::Holds);
         assert_eq!(word.judge(HEARING, at(161)), WordUse::Ask);
         assert_eq!(word.judge(HEARING, at(1_000_000)), WordUse::Ask);
@@ -105,6 +111,8 @@ mod tests {
         assert_eq!(word.judge(HEARING, at(200)), WordUse::Wait);
         assert_eq!(word.judge(HEARING, at(230)), WordUse::Wait);
         assert_eq!(word.judge(HEARING, at(231)), WordUse::Lost);
+        let ahead = Word { asking_since: Some(at(1_000_000)), ..word };
+        assert_eq!(ahead.judge(HEARING, at(231)), WordUse::Lost, "a note of a clock that was wrong");
         let given_up = Word { renewable: false, ..word };
         assert_eq!(given_up.judge(HEARING, at(231)), WordUse::Holds);
     }

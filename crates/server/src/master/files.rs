@@ -55,7 +55,8 @@ fn create(data_dir: &Path, now: Timestamp) -> Result<Ring, StartError> {
     // A draft left behind is harmless: it never became the secret.
     let _ = fs::remove_file(&draft);
     match linked {
-        Ok(()) => sync(data_dir).map(|()| ring),
+        // What counts is what is there now, whoever wrote it.
+        Ok(()) => sync(data_dir).and_then(|()| load_or_create(data_dir, now)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => load_or_create(data_dir, now),
         Err(error) => Err(failed(&path, error)),
     }
@@ -101,8 +102,10 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, StartError> {
 }
 
 fn write_draft(data_dir: &Path, ring: &Ring) -> Result<PathBuf, StartError> {
-    let draft = data_dir.join(format!("{FILE}.{}", std::process::id()));
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut file| {
+    // A name of its own, and never a file that is there: in containers, every process has the same number.
+    let name = u64::from_be_bytes(random::bytes().map_err(Failure::from)?);
+    let draft = data_dir.join(format!("{FILE}.{name:016x}"));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut file| {
         file.write_all(ring.text().as_bytes())?;
         file.sync_all()
     });
@@ -151,6 +154,21 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
         let refused = load_or_create(&data, NOW).map(drop).expect_err("others can read it").to_string();
         assert!(refused.contains("chmod 600"), "{refused}");
+    }
+
+    #[test]
+    fn many_who_start_at_once_agree_on_what_is_on_the_disk() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().expect("a directory");
+            let made: Vec<_> = std::thread::scope(|scope| {
+                let starts: Vec<_> =
+                    (0..8).map(|_| scope.spawn(|| secrets(&load_or_create(dir.path(), NOW).expect("made")))).collect();
+                starts.into_iter().map(|start| start.join().expect("an end")).collect()
+            });
+            let there = secrets(&load(dir.path()).expect("read").expect("there"));
+            assert!(made.iter().all(|made| *made == there));
+            assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 1, "no draft is left");
+        }
     }
 
     #[test]

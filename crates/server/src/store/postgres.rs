@@ -13,7 +13,7 @@ use deputy_protocol::remember::Memory;
 use deputy_protocol::secret::{AuthorizationCode, BrowserKey, ClientSecret, Digest};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, query_as};
+use sqlx::{Connection as _, Executor as _, query_as};
 
 use super::migrations::{Migrations, changed, explained, migrator};
 use super::{HeldCode, HeldGrant, LivingGrant, Revocation, Rows, SealedKey, Step, Store, StoreError, StoreResult};
@@ -57,7 +57,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Connects, and refuses a database whose tables are not up to date: see [`Postgres::migrate`].
     pub(crate) async fn open(url: &ClientSecret) -> StoreResult<Self> {
-        let store = Self::connect(url).await?;
+        let store = Self::connect(url, true).await?;
         let applied: Vec<(i64, Vec<u8>)> =
             match query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success").fetch_all(&store.pool).await {
                 Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_TABLE) => Vec::new(),
@@ -78,13 +78,14 @@ impl Postgres {
 
     /// Brings the tables up to date. An advisory lock lets one replica do it while the others wait.
     pub(crate) async fn migrate(url: &ClientSecret) -> StoreResult<()> {
-        let store = Self::connect(url).await?;
+        // A table may be large, and another replica may be at it: no statement is bounded here.
+        let store = Self::connect(url, false).await?;
         let migrated = migrator(MIGRATIONS).run(&store.pool).await.map_err(explained);
         store.pool.close().await;
         migrated
     }
 
-    async fn connect(url: &ClientSecret) -> StoreResult<Self> {
+    async fn connect(url: &ClientSecret, bound: bool) -> StoreResult<Self> {
         // The parser's own words may repeat the URL, and the password in it.
         let options: PgConnectOptions = url
             .expose()
@@ -94,6 +95,7 @@ impl Postgres {
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE)
             .test_before_acquire(false)
+            .after_connect(move |connection, _| Box::pin(async move { if bound { bounded(connection).await } else { Ok(()) } }))
             .before_acquire(|connection, meta| {
                 // A connection that was idle may have died with its server.
                 Box::pin(async move { Ok(meta.idle_for < FRESH || connection.ping().await.is_ok()) })
@@ -108,7 +110,25 @@ impl Postgres {
     }
 }
 
-/// Gives a statement up that takes too long: its connection is closed with it, and its outcome is unknown.
+/// Bounds at the server what is given up here: a statement whose caller has gone must not be done late, and a process that vanished must
+/// not hold what others wait for. The server lets go a little before we do.
+async fn bounded(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
+    for setting in [
+        "statement_timeout = '4s'",
+        "lock_timeout = '4s'",
+        "idle_in_transaction_session_timeout = '5s'",
+        "tcp_user_timeout = '10s'",
+    ] {
+        // Not every server that speaks this protocol knows all of them.
+        let set = sqlx::AssertSqlSafe(format!("SET {setting}"));
+        if let Err(sqlx::Error::Database(error)) = connection.execute(set).await {
+            tracing::debug!(target: "deputy::store", setting, %error, "the database does not know a setting");
+        }
+    }
+    Ok(())
+}
+
+/// Gives a statement up that takes too long: its outcome is unknown.
 async fn in_time<T>(work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::new("the database does not answer")))
 }

@@ -188,12 +188,14 @@ async fn revoke(connection: &mut Connection, step: &Revoke) -> StoreResult<bool>
 
 async fn ask(connection: &mut Connection, step: &Ask) -> StoreResult<bool> {
     let noted = query(
-        "UPDATE words SET asking = $1, asking_since = $2 WHERE grant_id = $3 AND heard_at = $4 AND asking IS NULL AND renewable",
+        "UPDATE words SET asking = $1, asking_since = $2 WHERE grant_id = $3 AND heard_at = $4 AND asking IS NULL AND renewable \
+         AND tokens = $5",
     )
     .bind(step.attempt.as_str())
     .bind(seconds(step.now))
     .bind(step.grant.as_str())
     .bind(seconds(step.judged_heard_at))
+    .bind(&step.tokens)
     .execute(connection)
     .await?;
     Ok(noted.rows_affected() == 1)

@@ -150,6 +150,8 @@ pub(crate) struct Ask {
     pub(crate) grant: GrantId,
     /// When its person had been heard of, as judged.
     pub(crate) judged_heard_at: Timestamp,
+    /// The provider's tokens that will be sent, sealed, as they were read: others that came meanwhile were not.
+    pub(crate) tokens: String,
     /// This attempt.
     pub(crate) attempt: AttemptId,
     /// When.

@@ -53,14 +53,23 @@ async fn ask(gateway: &Arc<Shared>, held: &HeldGrant) -> Result<(), Failure> {
     let grant = held.grant.id.clone();
     let attempt = AttemptId::new(gateway.random()?);
     let now = gateway.clock.now();
-    let tokens = tokens(gateway, &grant).await?;
-    let note = Ask { grant: grant.clone(), judged_heard_at: held.word.heard_at, attempt: attempt.clone(), now };
-    if !gateway.store.take(Step::Ask(note)).await? {
+    let (sealed, tokens) = tokens(gateway, &grant).await?;
+    let note = Ask { grant: grant.clone(), judged_heard_at: held.word.heard_at, tokens: sealed, attempt: attempt.clone(), now };
+    match gateway.store.take(Step::Ask(note)).await {
+        Ok(true) => {}
         // Somebody else was first.
-        return Ok(());
+        Ok(false) => return Ok(()),
+        Err(error) => {
+            // Whether the note was written is unknown; that nothing was sent is not. So it is taken back, should it be there.
+            let (gateway, question) = (Arc::clone(gateway), Question { grant, attempt, now });
+            let asked = Arc::clone(&gateway);
+            gateway.questions.spawn(async move { write(&asked, question.answered()).await });
+            return Err(error.into());
+        }
     }
     let (gateway, account) = (Arc::clone(gateway), held.grant.account());
-    let asked = tokio::spawn(async move {
+    let here = Arc::clone(&gateway);
+    let asked = here.questions.spawn(async move {
         let renewal = match gateway.idps.of(account.idp()) {
             Some(idp) => idp.renew(&tokens, &account, now).await,
             None => Renewal::Unused(IdpFailure::gone()),
@@ -108,7 +117,9 @@ async fn conclude(gateway: &Shared, question: Question, old: IdpTokens, renewal:
             Err(unavailable(why))
         }
         Renewal::Unused(why) => {
-            write(gateway, question.answered()).await?;
+            // What was not used is written back: somebody whose clock is ahead may have given it up meanwhile.
+            let (tokens, renewable) = (sealed(&old)?, old.can_be_renewed());
+            write(gateway, Heard { tokens, renewable, ..question.answered() }).await?;
             Err(unavailable(why))
         }
         Renewal::Unknown(why) => {
@@ -132,7 +143,7 @@ async fn give_up(gateway: &Shared, held: &HeldGrant) -> Result<(), Failure> {
     let (grant, Some(attempt)) = (held.grant.id.clone(), held.asking.clone()) else {
         return Err(Failure::internal("somebody is asking the provider, and nobody knows who"));
     };
-    let tokens = tokens(gateway, &grant).await?;
+    let (_, tokens) = tokens(gateway, &grant).await?;
     if tokens.lasting().is_some() {
         // What was asked with is not used up: it may be asked again.
         let question = Question { grant, attempt, now: gateway.clock.now() };
@@ -167,10 +178,13 @@ async fn offer(gateway: &Shared, step: Step) -> Result<(), Failure> {
     }
 }
 
-async fn tokens(gateway: &Shared, grant: &GrantId) -> Result<IdpTokens, Failure> {
+/// The provider's tokens, sealed and not.
+async fn tokens(gateway: &Shared, grant: &GrantId) -> Result<(String, IdpTokens), Failure> {
     let sealed = gateway.store.idp_tokens(grant).await?.ok_or(Reason::RefreshUnknown)?;
     let opened = gateway.seal.open(Purpose::AtRest, &sealed);
-    opened.ok_or_else(|| Failure::internal("the provider's tokens do not open with this master key; was master.key replaced?"))
+    opened
+        .map(|tokens| (sealed, tokens))
+        .ok_or_else(|| Failure::internal("the provider's tokens do not open with this master key; was master.key replaced?"))
 }
 
 /// What the provider says today. What it says nothing about stays as it was, but for memberships: who is in no group any more is not told
