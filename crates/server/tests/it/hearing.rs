@@ -338,3 +338,45 @@ async fn another_subject_ends_the_grant() {
     refused(&world.refresh(&client, &token).await, "invalid_grant");
     assert_eq!(world.call(&access).await.status, 401);
 }
+
+/// Somebody whose clock is ahead gives a question up that is still under way; then the provider says that it did not use the token.
+#[tokio::test]
+async fn a_112_a_251_what_was_given_up_too_early_and_not_used_is_good_again() {
+    let world = World::new().await;
+    if world.postgres().is_some() {
+        return; // The trigger below is SQLite's.
+    }
+    let (client, _, token) = world.signed_in().await;
+    world.clock.advance(OLD);
+    let given_up = "CREATE TRIGGER given_up AFTER UPDATE OF asking ON words WHEN NEW.asking IS NOT NULL BEGIN \
+                    UPDATE words SET tokens = 'spent', renewable = 0 WHERE grant_id = NEW.grant_id; END";
+    world.sql(given_up).await;
+    world.idp.misbehave(on_refresh(OnRefresh::Status(503)));
+    outage(&world.refresh(&client, &token).await);
+    world.sql("DROP TRIGGER given_up").await;
+    world.idp.misbehave(Faults::default());
+    let (_, token) = recovers(&world, &client, &token).await;
+    world.clock.advance(OLD);
+    tokens(&world.refresh(&client, &token).await);
+    assert_eq!(world.idp.refreshes().len(), 2, "asked again, with what was never used");
+}
+
+/// A note that could not be written, or of which nobody knows: nothing is sent, and the next refresh asks (A-113).
+#[tokio::test]
+async fn a_113_i9_without_a_note_nothing_is_sent_and_the_grant_goes_on() {
+    let world = World::new().await;
+    if world.postgres().is_some() {
+        return; // The trigger below is SQLite's.
+    }
+    let (client, _, token) = world.signed_in().await;
+    world.clock.advance(OLD);
+    // The note fails.
+    let no_notes = "CREATE TRIGGER no_notes BEFORE UPDATE OF asking ON words WHEN NEW.asking IS NOT NULL BEGIN \
+                    SELECT RAISE(ABORT, 'no note'); END";
+    world.sql(no_notes).await;
+    let answer = world.refresh(&client, &token).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(world.idp.refreshes().len(), 0, "nothing was sent without a note");
+    world.sql("DROP TRIGGER no_notes").await;
+    recovers(&world, &client, &token).await;
+}
