@@ -34,6 +34,8 @@ pub struct Config {
     pub idps: Vec<IdpConfig>,
     /// Who may come in.
     pub access: Rules,
+    /// Whom people are told to ask who may not come in: an e-mail address, a name, a place.
+    pub contact: Option<String>,
     /// How often people are asked.
     pub consent: Consent,
     /// The MCP servers to protect: at least one.

@@ -10,10 +10,14 @@ use super::file::{Access, ScopeEntry};
 use super::idp::Providers;
 use super::place::{Located, Place};
 
+/// Longest `contact`, in characters.
+const CONTACT_MAX: usize = 200;
+
 /// What `[access]` says.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) rules: Rules,
+    pub(super) contact: Option<String>,
     /// As written, or as they are by default.
     pub(super) allow: Vec<String>,
     pub(super) deny: Vec<String>,
@@ -21,7 +25,7 @@ pub(super) struct Checked {
 
 /// Reads the rules. A company's own provider needs none.
 pub(super) fn access(raw: Option<Access>, idps: &Providers, notes: &mut Vec<String>) -> Result<Checked, Problem> {
-    let Access { mut allow, deny } = raw.unwrap_or_default();
+    let Access { mut allow, deny, contact } = raw.unwrap_or_default();
     if allow.is_empty() {
         allow = own_people(idps).ok_or_else(|| {
             let text = "nobody may come in: there is no access rule. Add: [access] allow = [\"domain:example.com\"] (or \"email:…\", \
@@ -43,7 +47,15 @@ pub(super) fn access(raw: Option<Access>, idps: &Providers, notes: &mut Vec<Stri
     let rules = Rules::read(&allow, &deny, &known).map_err(|error| Problem::new(&Place::File, format!("{error}.")))?;
     warn_of_open_doors(&allow, idps, notes);
     warn_of_loose_rules(&allow, idps, notes);
-    Ok(Checked { rules, allow, deny })
+    Ok(Checked { rules, contact: contact.as_ref().map(one_line).transpose()?, allow, deny })
+}
+
+/// Whom to ask, as it stands on a page.
+fn one_line(raw: &Located<String>) -> Result<String, Problem> {
+    let text = raw.value.trim();
+    let fits = !text.is_empty() && text.chars().count() <= CONTACT_MAX && !text.chars().any(char::is_control);
+    let wrong = "contact is one line of 1 to 200 characters that people read when they may not come in: \"it@example.com\".";
+    if fits { Ok(text.to_owned()) } else { Err(Problem::new(&raw.place, wrong)) }
 }
 
 fn problem(rule: &Located<String>, error: &RuleError) -> Problem {

@@ -110,6 +110,7 @@ fn into_server_config(parts: Parts) -> Result<Settings, Problem> {
         store,
         idps,
         access: access.rules,
+        contact: access.contact,
         consent,
         servers,
         scopes,

@@ -156,6 +156,7 @@ pub(super) struct Access {
     pub(super) allow: Vec<Located<String>>,
     #[serde(default)]
     pub(super) deny: Vec<Located<String>>,
+    pub(super) contact: Option<Located<String>>,
 }
 
 /// `[[server]]`.

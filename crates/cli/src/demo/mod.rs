@@ -123,6 +123,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
             Credential::Secret(provider.secret()),
         )],
         access: Rules::parse(&["*"])?,
+        contact: None,
         consent: deputy_server::Consent::Always,
         client_ids_after_rotation: deputy_server::config::CLIENT_IDS_AFTER_ROTATION,
         scopes: ScopeRules::default(),

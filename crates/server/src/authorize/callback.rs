@@ -11,6 +11,7 @@ use deputy_protocol::{GrantId, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{Refusal, see_other};
+use super::stopped::TurnedAway;
 use super::{consent, finish, memory, stopped};
 use crate::dispatch::Incoming;
 use crate::error::Failure;
@@ -71,10 +72,10 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
         Redeemed::SignedIn(signed_in) => *signed_in,
         Redeemed::Wants(claims) => return ask_again(gateway, request, idp, answer, &claims).await,
     };
-    let redirect = answer.redirect().clone();
-    let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| Refusal::client(&redirect, reason))?;
+    let turned_away = TurnedAway::prepared(idp, &signed_in.identity, answer.redirect());
+    let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| turned_away.clone().because(reason))?;
     let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;
-    let signed_in = answer.signed_in(admitted, &gateway.catalog).map_err(|reason| Refusal::client(&redirect, reason))?;
+    let signed_in = answer.signed_in(admitted, &gateway.catalog).map_err(|reason| turned_away.because(reason))?;
     match signed_in.may_leave(&gateway.origins) {
         Some(browser) => complete(gateway, request, signed_in, browser, tokens).await,
         None => finish::show(gateway, signed_in, tokens),

@@ -23,7 +23,7 @@ use refusal::Refusal;
 
 /// A page of refusal, for a request that is not even read.
 pub(crate) fn refuse(reason: Reason) -> Response {
-    refusal::page(reason, &Failure::from(reason).log("source"), None)
+    refusal::page(reason, &Failure::from(reason).log("source"), None, None)
 }
 
 /// `GET /authorize`.

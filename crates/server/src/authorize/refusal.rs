@@ -8,6 +8,7 @@ use deputy_protocol::redirect::{Destination, TrustedRedirect};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::stopped::{self, TurnedAway};
 use crate::dispatch::Incoming;
 use crate::error::{Failure, common_headers, json};
 use crate::gateway::Shared;
@@ -24,6 +25,8 @@ pub(super) enum Refusal {
     /// The client may be told, but nobody has acted yet: a stranger's link must not bounce a browser to wherever the stranger
     /// registered (AS-63; RFC 9700 §4.11.2).
     Undecided(TrustedRedirect, Failure),
+    /// Who signed in may not come in, or not for this: a page tells the person, who takes the error on.
+    TurnedAway(Box<TurnedAway>),
 }
 
 impl From<Failure> for Refusal {
@@ -64,12 +67,18 @@ impl Refusal {
             Self::Page(failure) if request.wants_json() => {
                 json(&failure, endpoint, gateway.server_metadata.registration_endpoint())
             }
-            Self::Page(failure) => page(failure.reason(), &failure.log(endpoint), None),
+            Self::Page(failure) => page(failure.reason(), &failure.log(endpoint), None, None),
+            Self::TurnedAway(away) if request.wants_json() => {
+                json(&away.failure(), endpoint, gateway.server_metadata.registration_endpoint())
+            }
+            Self::TurnedAway(away) => stopped::turn_away(gateway, *away, endpoint),
             Self::Client(redirect, failure) => tell_client(&redirect, &failure, endpoint),
             // A program on the person's own machine is no place to phish from.
             Self::Undecided(redirect, failure) => match redirect.uri().destination() {
                 Destination::Loopback => tell_client(&redirect, &failure, endpoint),
-                Destination::Web | Destination::PrivateUse => page(failure.reason(), &failure.log(endpoint), Some(&redirect)),
+                Destination::Web | Destination::PrivateUse => {
+                    page(failure.reason(), &failure.log(endpoint), Some(&redirect), None)
+                }
             },
         }
     }
@@ -80,9 +89,14 @@ fn tell_client(redirect: &TrustedRedirect, failure: &Failure, endpoint: &'static
     see_other(&redirect.with_error(failure.reason().oauth(), failure.reason()))
 }
 
-pub(super) fn page(reason: Reason, reference: &str, back: Option<&TrustedRedirect>) -> Response {
+pub(super) fn page(
+    reason: Reason,
+    reference: &str,
+    back: Option<&TrustedRedirect>,
+    person: Option<pages::PersonView<'_>>,
+) -> Response {
     let return_to = back.map(|redirect| pages::ReturnTo::new(redirect, reason));
-    let mut response = pages::error(&pages::ErrorView { reason, reference, return_to }).into_response();
+    let mut response = pages::error(&pages::ErrorView { reason, reference, return_to, person }).into_response();
     common_headers(response.headers_mut(), reason);
     response.extensions_mut().insert(reason);
     response

@@ -1,6 +1,7 @@
 //! Pages that say what happened, whether to worry, what to do, and under which reference the operator finds it. Never exception text.
 
 use askama::Template;
+use deputy_protocol::client::DisplayName;
 use deputy_protocol::redirect::TrustedRedirect;
 use deputy_protocol::{OAuthError, Reason};
 
@@ -16,6 +17,19 @@ pub(crate) struct ErrorView<'a> {
     pub(crate) reference: &'a str,
     /// A way back to the client, by the person's own click (AS-63).
     pub(crate) return_to: Option<ReturnTo>,
+    /// Who signed in, where that is what it is about.
+    pub(crate) person: Option<PersonView<'a>>,
+}
+
+/// Who signed in and may not come in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PersonView<'a> {
+    /// As the person knows the account.
+    pub(crate) account: &'a str,
+    /// The host of the identity provider.
+    pub(crate) idp_host: &'a str,
+    /// Whom to ask for access.
+    pub(crate) contact: Option<&'a str>,
 }
 
 /// A link that takes an error to the client. Made from a [`TrustedRedirect`] only.
@@ -45,6 +59,10 @@ pub(crate) fn error(view: &ErrorView<'_>) -> Page {
         reference: view.reference,
         code: view.reason.code(),
         return_to: view.return_to.as_ref(),
+        // The provider's words, not ours: cleaned as a client's are.
+        account: view.person.map(|person| DisplayName::clean(person.account)),
+        idp_host: view.person.map_or("", |person| person.idp_host),
+        contact: view.person.and_then(|person| person.contact),
     };
     let opener = if view.return_to.is_some() { Opener::Kept } else { Opener::Cut };
     Page { status: page_status(view.reason), html: render(&template), referrer: Referrer::Nobody, opener }
@@ -60,6 +78,9 @@ struct ErrorTemplate<'a> {
     reference: &'a str,
     code: &'static str,
     return_to: Option<&'a ReturnTo>,
+    account: Option<DisplayName>,
+    idp_host: &'a str,
+    contact: Option<&'a str>,
 }
 
 /// The words around a reason's own message.
@@ -80,7 +101,7 @@ impl Words {
             Reason::ConsentNotOurPage | Reason::TicketInvalid => Self::FOREIGN_PAGE,
             Reason::RedirectNotRegistered | Reason::IdpIssuerMismatch => Self::SUSPICIOUS_LINK,
             Reason::TransactionExpired => Self::EXPIRED,
-            Reason::SubjectNotAllowed => Self::NOT_ALLOWED,
+            Reason::SubjectNotAllowed | Reason::ScopesNotAllowed | Reason::TenantNotAllowed => Self::NOT_ALLOWED,
             Reason::ConsentDenied | Reason::IdpDenied => Self::DENIED,
             Reason::ClientUnknown => Self::UNKNOWN_CLIENT,
             Reason::NotFound => Self::NOT_FOUND,

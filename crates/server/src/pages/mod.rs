@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 pub(crate) use consent::{ConsentView, IdpChoice, consent};
-pub(crate) use error::{ErrorView, ReturnTo, error};
+pub(crate) use error::{ErrorView, PersonView, ReturnTo, error};
 pub(crate) use finish::{FinishView, finish};
 pub(crate) use headers::{Opener, Referrer, secure_headers};
 

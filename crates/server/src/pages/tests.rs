@@ -5,16 +5,26 @@ use deputy_protocol::{Issuer, Reason};
 
 use super::consent::ClientProof;
 use super::samples::Sample;
-use super::{ErrorView, Page, ReturnTo, STYLESHEET, error};
+use super::{ErrorView, Page, PersonView, ReturnTo, STYLESHEET, error};
 
 fn error_page(reason: Reason, back: bool) -> Page {
+    error_page_for(reason, back, None)
+}
+
+/// Somebody with an odd name who may not come in.
+fn turned_away() -> Page {
+    let person = PersonView { account: "<b>Al\u{202e}ice</b>", idp_host: "id.example.com", contact: Some("<b>it@corp.test</b>") };
+    error_page_for(Reason::SubjectNotAllowed, true, Some(person))
+}
+
+fn error_page_for(reason: Reason, back: bool, person: Option<PersonView<'_>>) -> Page {
     let uri = "https://client.example/cb?x=1&y=\"2";
     let registered = RedirectUri::parse("https://client.example/cb?x=1&y=%222").unwrap();
     let state = ClientState::parse("\"><script>alert(1)</script>").unwrap();
     let issuer = Issuer::parse("https://mcp.example.com").unwrap();
     assert!(RedirectUri::parse(uri).is_err());
     let trusted = match_redirect(std::slice::from_ref(&registered), Some(registered.as_str()), Some(state), &issuer).unwrap();
-    error(&ErrorView { reason, reference: "<b>tx_1</b>", return_to: back.then(|| ReturnTo::new(&trusted, reason)) })
+    error(&ErrorView { reason, reference: "<b>tx_1</b>", return_to: back.then(|| ReturnTo::new(&trusted, reason)), person })
 }
 
 fn every_kind_of_page() -> Vec<Page> {
@@ -24,6 +34,7 @@ fn every_kind_of_page() -> Vec<Page> {
         error_page(Reason::ScopeUnknown, true),
         error_page(Reason::Internal, false),
         error_page(Reason::NotFound, false),
+        turned_away(),
     ]
 }
 
@@ -176,6 +187,17 @@ fn as_63_the_way_back_is_a_link_that_a_person_follows() {
     assert!(html.contains("href=\"https://client.example/cb?x=1&#38;y=%222&#38;error=invalid_scope"), "{html}");
     assert!(html.contains("iss=https%3A%2F%2Fmcp.example.com"), "{html}");
     assert!(!error_page(Reason::ScopeUnknown, false).html().contains("Return to"));
+}
+
+#[test]
+fn who_is_turned_away_reads_as_whom_and_whom_to_ask() {
+    let html = turned_away().html().to_owned();
+    assert!(html.contains("Signed in as") && html.contains("&#60;b&#62;Alice&#60;/b&#62;"), "{html}");
+    assert!(
+        html.contains("at id.example.com") && html.contains("Ask <strong>&#60;b&#62;it@corp.test&#60;/b&#62;</strong>"),
+        "{html}"
+    );
+    assert!(!error_page(Reason::SubjectNotAllowed, true).html().contains("Signed in as"));
 }
 
 /// Writes the pages where `DEPUTY_WRITE_PAGES` says, for the screenshots.

@@ -202,11 +202,11 @@ async fn a_141_only_the_exact_domain_of_a_verified_address_comes_in() {
         "a@corp\u{3002}test",
     ] {
         let end = sign_in_as(&world, set("email", json!(email))).await;
-        assert_eq!(end.sent("error").as_deref(), Some("access_denied"), "{email}");
+        assert_eq!(end.turned_away().as_deref(), Some("access_denied"), "{email}");
     }
     for verified in [json!(false), json!("false"), json!(null)] {
         let end = sign_in_as(&world, set("email_verified", verified.clone())).await;
-        assert_eq!(end.sent("error").as_deref(), Some("access_denied"), "{verified}");
+        assert_eq!(end.turned_away().as_deref(), Some("access_denied"), "{verified}");
     }
     assert!(sign_in_as(&world, set("email", json!("a@corp.test"))).await.sent("code").is_some());
 }

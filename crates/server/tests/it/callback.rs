@@ -275,12 +275,12 @@ async fn a_provider_outage_is_503_and_the_same_page_can_be_loaded_again() {
 }
 
 #[tokio::test]
-async fn somebody_who_may_not_come_in_is_refused_to_the_client() {
+async fn somebody_who_may_not_come_in_is_told_so_and_takes_it_to_the_client() {
     let world =
         World::with(|config| config.access = deputy_protocol::access::Rules::parse(&["email:alice@corp.test"]).unwrap()).await;
     assert!(finish(&world).await.sent("code").is_some());
     *world.idp.person.lock().unwrap() = "mallory".to_owned();
-    assert_eq!(finish(&world).await.sent("error").as_deref(), Some("access_denied"));
+    assert_eq!(finish(&world).await.turned_away().as_deref(), Some("access_denied"));
 }
 
 #[tokio::test]

@@ -246,7 +246,7 @@ async fn nothing_is_stored_of_a_person_who_may_not_come_in() {
     let rows = world.rows().await;
     "mallory".clone_into(&mut world.idp.person.lock().unwrap());
     let end = world.approve(&mut Browser::default(), &client).await;
-    assert_eq!(end.sent("error").as_deref(), Some("access_denied"));
+    assert_eq!(end.turned_away().as_deref(), Some("access_denied"));
     assert_eq!(world.rows().await, rows, "no grant, no code, no token of the provider");
 }
 

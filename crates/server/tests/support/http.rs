@@ -54,6 +54,19 @@ impl Answer {
         tail[value..].split('"').next().expect("an end").to_owned()
     }
 
+    /// The way back to the client on a page that turned somebody away.
+    pub fn way_back(&self) -> Option<Url> {
+        let text = self.text();
+        let link = text.split_once("<a class=\"button\" href=\"")?.1.split('"').next()?;
+        Url::parse(&link.replace("&#38;", "&")).ok()
+    }
+
+    /// What that way takes to the client, and that this page is ours: nobody is sent anywhere.
+    pub fn turned_away(&self) -> Option<String> {
+        assert_eq!(self.url.path(), "/stopped", "{} {}", self.url, self.text());
+        parameter(&self.assert_local().way_back()?, "error")
+    }
+
     /// Whether this is the last page.
     pub fn is_last_page(&self) -> bool {
         self.text().contains("action=\"/finish\"")

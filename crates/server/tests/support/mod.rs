@@ -135,6 +135,7 @@ impl World {
                 )
             }],
             access: Rules::parse(&["*"]).expect("rules"),
+            contact: None,
             consent: Consent::Always,
             scopes: ScopeRules::default(),
             servers: vec![ServerConfig {

@@ -48,6 +48,15 @@ fn each_word_is_read_and_a_wrong_one_is_shown_at_its_place() {
 }
 
 #[test]
+fn whom_to_ask_is_one_line() {
+    let contact = |line: &str| with(&entra(), &format!("[access]\ncontact = \"{line}\""));
+    assert_eq!(contact("it@corp.test").unwrap().server.contact.as_deref(), Some("it@corp.test"));
+    for wrong in ["", "a\\nb", &"x".repeat(201)] {
+        assert!(contact(wrong).unwrap_err().contains("10:11: contact is one line"), "{wrong:?}");
+    }
+}
+
+#[test]
 fn open_doors_and_loose_names_get_a_second_look() {
     for access in ["*", "idp:google", "idp:google/*"] {
         let notes = with("provider = \"google\"", &format!("[access]\nallow = [\"{access}\"]")).unwrap().notes;
