@@ -27,7 +27,7 @@ const CONFIGURATION: &str = r#"The smallest useful deputy.toml:
   client_secret = { file = "/etc/deputy/secret" }  # or { env = "VARIABLE" }
 
   [access]
-  allow = ["domain:example.com"]              # or email:, group:, subject:, "*"
+  allow = ["domain:example.com"]              # or email:, group:, role:, tenant:, subject:, "*"
 
   [[server]]
   path = "/mcp"                               # clients: https://mcp.example.com/mcp
@@ -36,7 +36,8 @@ const CONFIGURATION: &str = r#"The smallest useful deputy.toml:
 More keys: listen ("127.0.0.1:8000"), data_dir ("deputy-data"), store ("sqlite", or
 "postgres://deputy@db/deputy", or { env = "…" }), allowed_hosts, allowed_origins,
 trusted_proxies ("10.0.0.0/8": whose X-Forwarded-For counts for limits);
-[idp] scopes, userinfo; [[server]] name, scopes; [tokens] code_lifetime, access_token_lifetime,
+[idp] scopes, userinfo; [access] deny (wins over allow), contact; [[server]] name, scopes;
+[[scope]] name, description, grants_to, implies, idp: what one scope means and for whom; [tokens] code_lifetime, access_token_lifetime,
 refresh_idle_lifetime, refresh_absolute_lifetime, refresh_grace, recheck_after,
 without_recheck ("60s", "5m", "30d"); [[client]] id, name, redirect_uris, secret,
 secret_sha256 or jwks, auth_method: a client that you register yourself; [clients] registration

@@ -6,6 +6,7 @@ use deputy_fetch::Egress;
 use deputy_protocol::claims::TenantId;
 use deputy_protocol::client::policy::{DocumentPolicy, RegistrationPolicy};
 use deputy_protocol::redirect::{PrivateUse, RedirectRule, RedirectUri};
+use deputy_protocol::scope::ScopeRule;
 use deputy_server::config::{Credential, IdpKind};
 use deputy_server::idp::redirect_uri;
 use deputy_server::{ClientAuth, ClientConfig, Consent, IdpConfig, StoreConfig};
@@ -34,6 +35,15 @@ fn provider(idp: &IdpConfig) -> String {
     format!("{} at {whom} (client {} {how}, asks for {}{offline})", idp.name, idp.client_id, idp.scopes.join(" "))
 }
 
+/// What is said about a scope.
+fn scope(rule: &ScopeRule) -> String {
+    let words = rule.description.as_ref().map(|words| format!("   \"{words}\"")).unwrap_or_default();
+    let whom = if rule.grants_to.is_some() { "those whom its grants_to names" } else { "everybody who may come in" };
+    let implied = if rule.implies.is_empty() { String::new() } else { format!(", contains {}", rule.implies) };
+    let behind = if rule.idp.is_empty() { String::new() } else { format!(", stands for {} at the provider", rule.idp.join(" ")) };
+    format!("{}{words}, for {whom}{implied}{behind}", rule.name.as_str())
+}
+
 /// The answer of `deputy check`.
 pub(crate) fn settings(settings: &Settings) -> String {
     let mut text = String::new();
@@ -60,11 +70,17 @@ pub(crate) fn settings(settings: &Settings) -> String {
     if !settings.deny.is_empty() {
         row("but not", &settings.deny.join(", "));
     }
+    if let Some(contact) = &config.contact {
+        row("others ask", contact);
+    }
     for server in &config.servers {
         row(
             "server",
             &format!("{public_url}{}   \"{}\", scopes {}, goes to {}", server.path, server.name, server.scopes, server.url),
         );
+    }
+    for rule in config.scopes.iter() {
+        row("scope", &scope(rule));
     }
     for client in &config.clients {
         let uris: Vec<&str> = client.redirect_uris().iter().map(RedirectUri::as_str).collect();

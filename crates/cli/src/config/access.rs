@@ -3,6 +3,7 @@
 use deputy_protocol::IdpName;
 use deputy_protocol::access::{RuleError, Rules};
 use deputy_protocol::claims::Authority;
+use deputy_server::IdpConfig;
 use deputy_server::config::IdpKind;
 
 use super::Problem;
@@ -10,6 +11,8 @@ use super::file::{Access, ScopeEntry};
 use super::idp::Providers;
 use super::place::{Located, Place};
 
+/// Google's issuer.
+const GOOGLE: &str = "https://accounts.google.com";
 /// Longest `contact`, in characters.
 const CONTACT_MAX: usize = 200;
 
@@ -47,6 +50,8 @@ pub(super) fn access(raw: Option<Access>, idps: &Providers, notes: &mut Vec<Stri
     let rules = Rules::read(&allow, &deny, &known).map_err(|error| Problem::new(&Place::File, format!("{error}.")))?;
     warn_of_open_doors(&allow, idps, notes);
     warn_of_loose_rules(&allow, idps, notes);
+    warn_of_dead_rules("[access] allow", &allow, idps, notes);
+    warn_of_dead_rules("[access] deny", &deny, idps, notes);
     Ok(Checked { rules, contact: contact.as_ref().map(one_line).transpose()?, allow, deny })
 }
 
@@ -107,5 +112,41 @@ fn warn_of_loose_rules(allow: &[String], idps: &Providers, notes: &mut Vec<Strin
         notes.push(format!(
             "[access] \"{rule}\" counts at every provider: whoever can choose names at one of them comes in. Write \"idp:{name}/{rule}\"."
         ));
+    }
+}
+
+/// Rules that can never be true: no provider that they are about says such a thing.
+pub(super) fn warn_of_dead_rules(place: &str, rules: &[String], idps: &Providers, notes: &mut Vec<String>) {
+    let denies = place.ends_with("deny");
+    for rule in rules {
+        let (name, word) = rule.strip_prefix("idp:").map_or((None, rule.as_str()), |rest| {
+            let (name, word) = rest.split_once('/').unwrap_or((rest, "*"));
+            (Some(name), word)
+        });
+        let about = idps.configs.iter().filter(|idp| name.is_none_or(|name| idp.name.as_str() == name));
+        let silent: Option<Vec<&str>> = about.map(|idp| silence(word, idp, denies)).collect();
+        if let Some(why) = silent.as_deref().and_then(<[_]>::first) {
+            notes.push(format!("{place} \"{rule}\" can never be true: {why}"));
+        }
+    }
+}
+
+/// Why a provider never says what a rule asks about, if it never does.
+fn silence(word: &str, idp: &IdpConfig, denies: bool) -> Option<&'static str> {
+    let kind = word.split_once(':').map_or("", |(kind, _)| kind);
+    let entra = matches!(idp.kind, IdpKind::Entra(_));
+    let google = matches!(&idp.kind, IdpKind::OpenId { issuer } if issuer.as_str() == GOOGLE);
+    match kind {
+        // The addresses of a token count against somebody; for somebody, only verified ones do.
+        "email" | "domain" if entra && !denies => {
+            Some("Entra does not say whether an address was verified. Name the tenant, a group or a role instead.")
+        }
+        "org" | "team" if entra || matches!(idp.kind, IdpKind::OpenId { .. }) => {
+            Some("an OpenID provider says nothing about organisations and teams of GitHub. Name a group instead.")
+        }
+        "group" | "role" if google => {
+            Some("Google's tokens say nothing about groups and roles. Name a domain or addresses instead.")
+        }
+        _ => None,
     }
 }

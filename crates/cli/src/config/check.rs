@@ -38,7 +38,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let access = access::access(file.access, &idps, &mut notes)?;
     let servers = servers(&file.server)?;
     let scopes = scopes::scopes(&file.scope, &known)?;
-    scopes::look_again(&scopes, &servers, &mut notes);
+    scopes::look_again(&file.scope, &scopes, &servers, &idps, &mut notes);
     into_server_config(Parts {
         listen,
         data_dir: data_dir(file.data_dir.as_ref(), base),

@@ -7,8 +7,9 @@ use deputy_protocol::scope::{Scope, ScopeRule, ScopeRules, Scopes};
 use deputy_server::ServerConfig;
 
 use super::file::ScopeEntry;
+use super::idp::Providers;
 use super::place::{Located, Place};
-use super::{Problem, suggest};
+use super::{Problem, access, suggest};
 
 /// Longest description, in characters: it is one line of the consent page.
 const DESCRIPTION_MAX: usize = 200;
@@ -64,7 +65,17 @@ fn grants_to(name: &Located<String>, raw: &[Located<String>], idps: &[(IdpName, 
 }
 
 /// What deserves a second look: words about scopes that are nowhere, and a way around a rule.
-pub(super) fn look_again(rules: &ScopeRules, servers: &[ServerConfig], notes: &mut Vec<String>) {
+pub(super) fn look_again(
+    raw: &[ScopeEntry],
+    rules: &ScopeRules,
+    servers: &[ServerConfig],
+    idps: &Providers,
+    notes: &mut Vec<String>,
+) {
+    for entry in raw {
+        let words: Vec<String> = entry.grants_to.iter().flatten().map(|rule| rule.value.clone()).collect();
+        access::warn_of_dead_rules(&format!("[[scope]] \"{}\": grants_to", entry.name.value), &words, idps, notes);
+    }
     let offered = servers.iter().fold(Scopes::default(), |all, server| all.union(&server.scopes));
     let is_offered = |name: &str| offered.iter().any(|offered| offered == name);
     let rule_of = |name: &str| rules.iter().find(|rule| rule.name.as_str() == name);

@@ -72,3 +72,45 @@ fn open_doors_and_loose_names_get_a_second_look() {
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].contains("\"group:Staff\" counts at every provider"), "{notes:?}");
 }
+
+#[test]
+fn a_rule_that_can_never_be_true_gets_a_second_look() {
+    let notes = |idp: &str, access: &str| with(idp, &format!("[access]\n{access}")).unwrap().notes;
+    for (idp, access, said) in [
+        (
+            entra().as_str(),
+            "allow = [\"domain:example.com\"]",
+            "allow \"domain:example.com\" can never be true: Entra does not say",
+        ),
+        (entra().as_str(), "allow = [\"idp:entra/email:a@b.test\"]", "Entra does not say whether an address was verified"),
+        (entra().as_str(), "deny = [\"team:acme/devs\"]", "deny \"team:acme/devs\" can never be true"),
+        ("provider = \"google\"", "allow = [\"group:Staff\"]", "Google's tokens say nothing about groups"),
+        ("issuer = \"https://login.example.com\"", "allow = [\"org:acme\"]", "organisations and teams of GitHub"),
+    ] {
+        let notes = notes(idp, access);
+        assert!(notes.len() == 1 && notes[0].contains(said), "{access}: {notes:?}");
+    }
+    for (idp, access) in [
+        (entra().as_str(), "deny = [\"domain:example.com\"]"),
+        (entra().as_str(), "allow = [\"group:Staff\", \"role:mcp.user\"]"),
+        ("provider = \"google\"", "allow = [\"domain:example.com\"]"),
+        ("issuer = \"https://login.example.com\"", "allow = [\"group:Staff\"]"),
+    ] {
+        assert_eq!(notes(idp, access), [""; 0], "{access}");
+    }
+}
+
+#[test]
+fn what_is_read_is_shown() {
+    let about = "[access]\nallow = [\"role:mcp.user\"]\ndeny = [\"group:Guests\"]\ncontact = \"it@corp.test\"\n[[scope]]\nname = \"mcp\"\n\
+                 description = \"Ask the wiki\"\ngrants_to = [\"group:Staff\"]\nimplies = [\"mcp\"]\nidp = [\"api://wiki/Read\"]";
+    let shown = crate::explain::settings(&with(&entra(), about).unwrap());
+    for line in [
+        "lets in          role:mcp.user",
+        "but not          group:Guests",
+        "others ask       it@corp.test",
+        "mcp   \"Ask the wiki\", for those whom its grants_to names, contains mcp, stands for api://wiki/Read at the provider",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+}

@@ -60,5 +60,10 @@ fn a_scope_that_is_nowhere_and_a_way_around_a_rule_get_a_second_look() {
         let notes = with(about).unwrap().notes;
         assert!(notes.len() == 1 && notes[0].contains(said), "{about}: {notes:?}");
     }
+    let dead = with("[[scope]]\nname = \"files:write\"\ngrants_to = [\"org:acme\"]\n").unwrap().notes;
+    assert!(
+        dead.len() == 1 && dead[0].starts_with("[[scope]] \"files:write\": grants_to \"org:acme\" can never be true"),
+        "{dead:?}"
+    );
     assert!(with("").unwrap().notes.is_empty(), "scopes of which nothing is said are fine");
 }
