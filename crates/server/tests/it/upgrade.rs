@@ -123,3 +123,26 @@ async fn an_older_version_that_migrates_newer_tables_changes_nothing() {
     world.sql("INSERT INTO newer (id) VALUES ('still there')").await;
     world.signed_in().await;
 }
+
+/// What the second migration added, taken away again: the tables as the version before made them.
+const BEFORE_MEMBERSHIPS: &str = "
+    ALTER TABLE grants DROP COLUMN said_email;
+    ALTER TABLE grants DROP COLUMN roles;
+    ALTER TABLE grants DROP COLUMN orgs;
+    ALTER TABLE grants DROP COLUMN teams;
+    DELETE FROM _sqlx_migrations WHERE version = 2;";
+
+#[tokio::test]
+async fn who_signed_in_before_the_memberships_were_kept_stays_signed_in() {
+    let world = World::new().await;
+    let (client, _, refresh) = world.signed_in().await;
+    let url = world.postgres().map(str::to_owned);
+    world.sql(BEFORE_MEMBERSHIPS).await;
+    if let Some(url) = url {
+        deputy_server::migrate(&StoreConfig::Postgres(ClientSecret::from_text(url))).await.unwrap();
+    }
+    let world = world.restarted(|_| ()).await;
+    let answer = world.refresh(&client, &refresh).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(world.grants().await.living(None, world.clock.now()).await.unwrap()[0].grant.memberships.roles, [""; 0]);
+}
