@@ -88,7 +88,7 @@ impl Rules {
     /// Lets somebody in, or not.
     ///
     /// # Errors
-    /// [`Reason::SubjectNotAllowed`].
+    /// [`Reason::SubjectNotAllowed`], [`Reason::GroupsElsewhere`].
     pub fn admit(&self, identity: VerifiedIdentity) -> Result<Admitted, Reason> {
         self.still_admit(&identity.known())?;
         Ok(Admitted(identity))
@@ -97,9 +97,22 @@ impl Rules {
     /// Whether somebody who came in before may still.
     ///
     /// # Errors
-    /// [`Reason::SubjectNotAllowed`].
+    /// [`Reason::SubjectNotAllowed`]; [`Reason::GroupsElsewhere`] where a list of the person's groups could have let them in.
     pub fn still_admit(&self, known: &Known<'_>) -> Result<(), Reason> {
-        if passes(Guard::AccessRules, self.are_about(known)) { Ok(()) } else { Err(Reason::SubjectNotAllowed) }
+        match passes(Guard::AccessRules, self.are_about(known)) {
+            true => Ok(()),
+            false if self.need_groups(known) => Err(Reason::GroupsElsewhere),
+            false => Err(Reason::SubjectNotAllowed),
+        }
+    }
+
+    /// Whether all that is missing to let somebody in is a list of their groups.
+    fn need_groups(&self, known: &Known<'_>) -> bool {
+        let (allow, mut deny) = (self.allow.iter(), self.deny.iter());
+        let needed = allow.chain(&self.deny).any(|rule| rule.needs_groups(known));
+        needed
+            && self.allow.iter().any(|rule| rule.admits(known) || rule.needs_groups(known))
+            && deny.all(|rule| rule.needs_groups(known) || !rule.denies(known))
     }
 
     /// Whether they allow and do not deny somebody.

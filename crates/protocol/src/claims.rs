@@ -10,11 +10,13 @@ mod authority;
 mod memberships;
 mod profile;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Known;
@@ -25,7 +27,7 @@ use crate::secret::{Nonce, sha256};
 use crate::time::Timestamp;
 
 pub use authority::{Authority, TenantId, Tenants};
-pub use memberships::Memberships;
+pub use memberships::{Groups, Memberships};
 pub use profile::{Profile, check_profile, check_renewed_profile};
 
 /// How far the provider's clock may differ from ours.
@@ -96,6 +98,23 @@ pub struct About {
     preferred_username: Option<String>,
     groups: Option<Vec<String>>,
     roles: Option<Vec<String>>,
+    /// Which claims are kept somewhere else (OIDC Core §5.6.2). Where, is not looked at: that address comes from outside.
+    #[serde(rename = "_claim_names")]
+    elsewhere: Option<BTreeMap<String, IgnoredAny>>,
+    /// Entra: in more groups than fit.
+    #[serde(default)]
+    hasgroups: Flag,
+}
+
+impl About {
+    /// The groups, if anything is said about them.
+    fn groups(&self) -> Option<Groups> {
+        let elsewhere = self.hasgroups.0 || self.elsewhere.as_ref().is_some_and(|claims| claims.contains_key("groups"));
+        match &self.groups {
+            Some(groups) => Some(Groups::Listed(groups.clone())),
+            None => elsewhere.then_some(Groups::Elsewhere),
+        }
+    }
 }
 
 /// A flag, which some providers write as a text.
@@ -298,6 +317,7 @@ impl VerifiedIdentity {
     /// Takes in what is said and was not known. An e-mail address and its verification belong together.
     fn learn(&mut self, about: About) {
         let known = |text: &String| !text.trim().is_empty();
+        let groups = about.groups();
         if self.email.is_none() {
             self.email = about.email.filter(known);
             self.email_verified = about.email_verified.0 && self.email.is_some();
@@ -305,8 +325,10 @@ impl VerifiedIdentity {
         if self.name.is_none() {
             self.name = about.name.filter(known).or(about.preferred_username.filter(known));
         }
-        if self.memberships.groups.is_empty() {
-            self.memberships.groups = about.groups.unwrap_or_default();
+        if self.memberships.groups == Groups::default()
+            && let Some(groups) = groups
+        {
+            self.memberships.groups = groups;
         }
         if self.memberships.roles.is_empty() {
             self.memberships.roles = about.roles.unwrap_or_default();

@@ -241,6 +241,7 @@ reasons! {
     TenantNotAllowed, "tenant_not_allowed", AccessDenied, "Your account belongs to an organisation that may not use this server. Sign in with another account, or ask the operator of this server.";
     UserinfoMismatch, "userinfo_mismatch", ServerError, "The identity provider's userinfo is about somebody else.";
     SubjectNotAllowed, "subject_not_allowed", AccessDenied, "Your account is not allowed to use this server. Ask its operator for access.";
+    GroupsElsewhere, "groups_elsewhere", AccessDenied, "Access to this server depends on a group, and the identity provider does not tell which groups your account is in: they are too many. Ask the operator of this server.";
     ScopesNotAllowed, "scopes_not_allowed", AccessDenied, "Your account may not have any of the rights that the application asks for. Ask the operator of this server.";
 
     // The token endpoint

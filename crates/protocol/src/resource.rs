@@ -154,7 +154,7 @@ impl Catalog {
 mod tests {
     use super::*;
     use crate::access::Rules;
-    use crate::claims::Memberships;
+    use crate::claims::{Groups, Memberships};
     use crate::ids::Issuer;
     use crate::scope::{Scope, ScopeRule};
     use proptest::prelude::*;
@@ -263,7 +263,8 @@ mod tests {
     }
 
     fn known<R>(groups: &[&str], ask: impl FnOnce(&Known<'_>) -> R) -> R {
-        let (idp, groups) = (Issuer::parse("https://idp.test").unwrap(), groups.iter().map(|&name| name.to_owned()).collect());
+        let (idp, groups) =
+            (Issuer::parse("https://idp.test").unwrap(), Groups::Listed(groups.iter().map(|&name| name.to_owned()).collect()));
         let memberships = Memberships { groups, ..Memberships::default() };
         ask(&Known { idp: &idp, sub: "alice", email: None, said_email: None, memberships: &memberships })
     }

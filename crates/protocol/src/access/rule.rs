@@ -1,7 +1,7 @@
 //! One rule: how it is written, and whom it is about.
 
 use super::{Known, RuleError};
-use crate::claims::{Authority, TenantId};
+use crate::claims::{Authority, Groups, TenantId};
 use crate::ids::{IdpName, Issuer};
 
 /// One rule, of one provider's people or of everybody's.
@@ -83,14 +83,23 @@ impl Rule {
     }
 
     /// Whether it counts against somebody. Here an address counts that nobody verified, and however it is written: keeping it unverified
-    /// must not be the way in.
+    /// must not be the way in; neither must being in so many groups that nobody lists them.
     pub(super) fn denies(&self, known: &Known<'_>) -> bool {
         let loosely = |raw: &str| raw.trim().trim_end_matches('.').to_ascii_lowercase();
+        if self.needs_groups(known) {
+            return true;
+        }
         let mut said = [known.email, known.said_email].into_iter().flatten().map(loosely);
         self.is_about(known, |rule| match rule {
             Mail::Domain(listed) => said.any(|said| said.rsplit_once('@').is_some_and(|(_, domain)| domain == listed)),
             Mail::Address(listed) => said.any(|said| said == *listed),
         })
+    }
+
+    /// Whether nobody knows what it says of somebody: it names a group, and theirs are not listed.
+    pub(super) fn needs_groups(&self, known: &Known<'_>) -> bool {
+        let unlisted = known.memberships.groups == Groups::Elsewhere;
+        unlisted && matches!(self.who, Who::Group(_)) && self.of.as_ref().is_none_or(|issuers| issuers.contains(known.idp))
     }
 
     fn is_about(&self, known: &Known<'_>, by_mail: impl FnOnce(&Mail) -> bool) -> bool {
@@ -100,7 +109,7 @@ impl Rule {
         self.of.as_ref().is_none_or(|issuers| issuers.contains(known.idp))
             && match &self.who {
                 Who::Anyone => true,
-                Who::Group(name) => listed(&belongs.groups, name),
+                Who::Group(name) => listed(belongs.groups.listed(), name),
                 Who::Role(name) => listed(&belongs.roles, name),
                 Who::Org(name) => in_any_case(&belongs.orgs, name),
                 Who::Team(name) => in_any_case(&belongs.teams, name),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::claims::tests::identity;
-use crate::claims::{TenantId, Tenants};
+use crate::claims::{Groups, TenantId, Tenants};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -106,8 +106,12 @@ struct Somebody {
 impl Somebody {
     fn of(issuer: &str) -> Self {
         let list = |name: &str| vec![name.to_owned()];
-        let memberships =
-            Memberships { groups: list("Staff"), roles: list("admin"), orgs: list("Acme"), teams: list("Acme/devs") };
+        let memberships = Memberships {
+            groups: Groups::Listed(list("Staff")),
+            roles: list("admin"),
+            orgs: list("Acme"),
+            teams: list("Acme/devs"),
+        };
         Self { idp: Issuer::parse(issuer).unwrap(), email: "alice@corp.test", verified: true, memberships }
     }
 
@@ -116,6 +120,10 @@ impl Somebody {
     }
 
     fn may(&self, allow: &[&str], deny: &[&str]) -> bool {
+        self.judged(allow, deny).is_ok()
+    }
+
+    fn judged(&self, allow: &[&str], deny: &[&str]) -> Result<(), Reason> {
         let email = Some(self.email);
         let known = Known {
             idp: &self.idp,
@@ -124,7 +132,7 @@ impl Somebody {
             said_email: email,
             memberships: &self.memberships,
         };
-        Rules::read(allow, deny, &providers()).unwrap().still_admit(&known).is_ok()
+        Rules::read(allow, deny, &providers()).unwrap().still_admit(&known)
     }
 }
 
@@ -142,7 +150,7 @@ fn roles_organisations_and_teams() {
 #[test]
 fn a_139_a_tenant_is_where_somebody_comes_from_and_nothing_that_is_said() {
     let mut alice = Somebody::in_tenant(T1);
-    alice.memberships.groups = vec![T2.to_owned()];
+    alice.memberships.groups = Groups::Listed(vec![T2.to_owned()]);
     assert!(alice.may(&[&format!("tenant:{T1}")], &[]) && alice.may(&[&format!("tenant:{}", T1.to_uppercase())], &[]));
     assert!(!alice.may(&[&format!("tenant:{T2}")], &[]) && !alice.may(&["*"], &[&format!("tenant:{T1}")]));
     assert!(!Somebody::of("https://github.test").may(&[&format!("tenant:{T1}")], &[]));
@@ -217,8 +225,10 @@ fn somebody() -> impl Strategy<Value = Somebody> {
     let idp = prop_oneof![Just(T1), Just(T2)].prop_map(|tenant| TEMPLATE.replace("{tenantid}", tenant));
     let idp = prop_oneof![idp, Just("https://github.test".to_owned()), Just("https://gone.test".to_owned())];
     let email = prop_oneof![Just("alice@corp.test"), Just("bob@other.test"), Just("BOB@Corp.test"), Just("")];
-    (idp, email, any::<bool>(), (names(), names(), names(), names())).prop_map(|(idp, email, verified, lists)| {
+    let groups = proptest::option::weighted(0.8, names());
+    (idp, email, any::<bool>(), (groups, names(), names(), names())).prop_map(|(idp, email, verified, lists)| {
         let (groups, roles, orgs, teams) = lists;
+        let groups = Groups::from(groups);
         let idp = Issuer::parse(&idp).unwrap();
         Somebody { idp, email, verified, memberships: Memberships { groups, roles, orgs, teams } }
     })
@@ -252,5 +262,29 @@ proptest! {
         let (allow, deny): (Vec<&str>, _) = (allow.iter().map(String::as_str).collect(), texts(&deny));
         prop_assert!(!who.may(&allow[1..], &deny) || who.may(&allow, &deny));
         prop_assert!(!who.may(&allow, &deny) || who.may(&allow, &[]));
+    }
+}
+
+#[test]
+fn groups_that_nobody_lists_let_nobody_in_and_keep_people_out() {
+    let mut max = Somebody::in_tenant(T1);
+    max.memberships.groups = Groups::Elsewhere;
+    let elsewhere = Err(Reason::GroupsElsewhere);
+    for (allow, deny, judged) in [
+        // What is missing is a list of the groups.
+        (&["group:Staff"][..], &[][..], elsewhere),
+        (&["group:Staff", "idp:github/*"], &[], elsewhere),
+        (&["*"], &["group:Guests"], elsewhere),
+        (&["role:admin"], &["group:Guests", "role:guest"], elsewhere),
+        // No list would change anything.
+        (&["group:Staff"], &["role:admin"], Err(Reason::SubjectNotAllowed)),
+        (&["role:boss"], &["group:Guests"], Err(Reason::SubjectNotAllowed)),
+        (&["role:boss"], &[], Err(Reason::SubjectNotAllowed)),
+        (&["idp:github/group:Staff"], &[], Err(Reason::SubjectNotAllowed)),
+        // Something else lets them in, and no group is asked about, or only at another provider.
+        (&["role:admin", "group:Staff"], &[], Ok(())),
+        (&["*"], &["idp:github/group:Guests"], Ok(())),
+    ] {
+        assert_eq!(max.judged(allow, deny), judged, "{allow:?} {deny:?}");
     }
 }

@@ -109,7 +109,7 @@ fn a_119_oidc_core_12_2_a_renewed_token_needs_no_nonce_and_everything_else() {
         })
         .unwrap();
         assert_eq!((today.subject().sub(), today.verified_email()), ("alice", Some("alice@corp.test")));
-        assert_eq!(today.memberships().groups, ["MCP Users"]);
+        assert_eq!(today.memberships().groups.listed(), ["MCP Users"]);
     }
     for (claim, value, reason) in [
         ("iss", json!("https://evil.test"), Reason::IdTokenIssuer),
@@ -149,5 +149,32 @@ fn roles_are_those_of_the_id_token_and_other_shapes_are_not_read() {
     // No claim makes anybody a member of an organisation.
     for claim in ["orgs", "teams", "memberships", "organizations"] {
         assert_eq!(memberships(claim, json!(["acme"])), Ok(Memberships::default()), "{claim}");
+    }
+}
+
+#[test]
+fn groups_that_are_kept_elsewhere_are_not_no_groups() {
+    for (claim, value, groups) in [
+        ("_claim_names", json!({ "groups": "src1" }), Groups::Elsewhere),
+        ("_claim_names", json!({ "address": "src1" }), Groups::default()),
+        ("_claim_names", Value::Null, Groups::default()),
+        ("hasgroups", json!(true), Groups::Elsewhere),
+        ("hasgroups", json!("true"), Groups::Elsewhere),
+        ("hasgroups", json!(false), Groups::default()),
+        ("groups", json!(["a"]), Groups::Listed(vec!["a".to_owned()])),
+    ] {
+        let identity = identity(|claims| claims[claim] = value.clone()).unwrap();
+        assert_eq!(identity.memberships().groups, groups, "{claim} {value}");
+    }
+    assert_eq!(identity(|claims| claims["_claim_names"] = json!("groups")).err(), Some(Reason::IdTokenInvalid));
+}
+
+#[test]
+fn groups_are_stored_as_a_list_or_as_nothing() {
+    for (groups, text) in
+        [(Groups::default(), "[]"), (Groups::Listed(vec!["a".to_owned()]), r#"["a"]"#), (Groups::Elsewhere, "null")]
+    {
+        assert_eq!(serde_json::to_string(&groups).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Groups>(text).unwrap(), groups);
     }
 }

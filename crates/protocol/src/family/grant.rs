@@ -155,6 +155,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::claims::Groups;
     use crate::samples::{grant, policy};
 
     #[test]
@@ -168,7 +169,10 @@ mod tests {
         assert_eq!(judge("*", |_| ()).unwrap(), "a b");
         assert_eq!(judge("subject:alice", |_| ()).unwrap(), "a b");
         assert_eq!(judge("subject:bob", |_| ()), Err(Reason::AccessEnded));
-        assert_eq!(judge("group:staff", |grant| grant.memberships.groups = vec!["staff".to_owned()]).unwrap(), "a b");
+        assert_eq!(
+            judge("group:staff", |grant| grant.memberships.groups = Groups::Listed(vec!["staff".to_owned()])).unwrap(),
+            "a b"
+        );
         assert_eq!(judge("*", |grant| grant.scopes = Scopes::parse("a gone").unwrap()).unwrap(), "a");
         assert_eq!(judge("*", |grant| grant.scopes = Scopes::parse("gone").unwrap()), Err(Reason::AccessEnded));
         let elsewhere = |grant: &mut Grant| grant.resource = ResourceUri::parse("https://mcp.test/gone").unwrap();

@@ -112,7 +112,7 @@ impl Hierarchy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::Memberships;
+    use crate::claims::{Groups, Memberships};
     use crate::ids::Issuer;
     use proptest::prelude::*;
 
@@ -129,7 +129,8 @@ mod tests {
     }
 
     fn for_member(rules: &ScopeRules, groups: &[&str], offered: &Scopes) -> Scopes {
-        let (idp, groups) = (Issuer::parse("https://idp.test").unwrap(), groups.iter().map(|&name| name.to_owned()).collect());
+        let (idp, groups) =
+            (Issuer::parse("https://idp.test").unwrap(), Groups::Listed(groups.iter().map(|&name| name.to_owned()).collect()));
         let memberships = Memberships { groups, ..Memberships::default() };
         let known = Known { idp: &idp, sub: "alice", email: None, said_email: None, memberships: &memberships };
         rules.for_person(offered, &known)

@@ -1,6 +1,7 @@
 //! The identity provider's answer (CON-19…23, OC-03…07, OC-15, OC-18): from the state cookie to a code for the client.
 
 use axum::response::Response;
+use deputy_protocol::claims::Groups;
 use deputy_protocol::family::Grant;
 use deputy_protocol::hooks::{Guard, passes, removed};
 use deputy_protocol::params::Params;
@@ -72,6 +73,13 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
         Redeemed::SignedIn(signed_in) => *signed_in,
         Redeemed::Wants(claims) => return ask_again(gateway, request, idp, answer, &claims).await,
     };
+    if signed_in.identity.memberships().groups == Groups::Elsewhere {
+        tracing::warn!(
+            target: "deputy::event", event = "groups_elsewhere", idp = idp.name().as_str(),
+            "somebody is in more groups than the provider lists: rules that name a group do not let them in, and keep them out. Entra lists \
+             only the groups that are assigned to the registration there when its groups claim is set so"
+        );
+    }
     let turned_away = TurnedAway::prepared(idp, &signed_in.identity, answer.redirect());
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| turned_away.clone().because(reason))?;
     let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;

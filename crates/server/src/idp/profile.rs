@@ -2,7 +2,7 @@
 
 use deputy_fetch::{Answer, Client as FetchClient, Credentials, Endpoint};
 use deputy_protocol::Reason;
-use deputy_protocol::claims::{Memberships, Profile};
+use deputy_protocol::claims::{Groups, Memberships, Profile};
 use deputy_protocol::secret::ClientSecret;
 use http::StatusCode;
 use serde::Deserialize;
@@ -98,7 +98,7 @@ impl Asker<'_> {
         let names = &oauth.claims;
         let verified = names.email_verified.as_deref().is_some_and(|name| said.get(name) == Some(&Value::Bool(true)));
         let groups = names.groups.as_deref().and_then(|name| said.get(name)?.as_array().cloned()).unwrap_or_default();
-        let groups = groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect();
+        let groups = Groups::Listed(groups.iter().filter_map(|group| group.as_str().map(str::to_owned)).collect());
         Ok(Profile {
             id: text(&names.id).unwrap_or_default(),
             email: names.email.as_deref().filter(|_| verified).and_then(text),

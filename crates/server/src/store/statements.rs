@@ -363,7 +363,8 @@ fn maybe_time(row: &Row, column: &str) -> StoreResult<Option<Timestamp>> {
 
 fn read_memberships(row: &Row) -> StoreResult<Memberships> {
     let list = |column: &'static str| parsed(column, row.try_get(column)?, |text| serde_json::from_str(text));
-    Ok(Memberships { groups: list("groups")?, roles: list("roles")?, orgs: list("orgs")?, teams: list("teams")? })
+    let groups = parsed("groups", row.try_get("groups")?, |text| serde_json::from_str(text))?;
+    Ok(Memberships { groups, roles: list("roles")?, orgs: list("orgs")?, teams: list("teams")? })
 }
 
 fn read_grant(row: &Row) -> StoreResult<Grant> {

@@ -375,7 +375,7 @@ async fn userinfo_is_asked_with_the_token_and_must_be_about_the_same_person() {
         let signed_in = sign_in(&provider, &clock).await;
         if let Ok(SignIn { identity, .. }) = &signed_in {
             assert_eq!(
-                (identity.verified_email(), identity.memberships().groups.as_slice()),
+                (identity.verified_email(), identity.memberships().groups.listed()),
                 (Some("alice@corp.test"), ["MCP Users".to_owned()].as_slice())
             );
         }

@@ -23,6 +23,7 @@ mod finish;
 mod floods;
 mod github;
 mod grants;
+mod groups;
 mod hearing;
 mod idp;
 mod keys;
