@@ -152,6 +152,14 @@ fn said(error: &serde_json::Error) -> String {
     format!("{:?} at line {} column {}", error.classify(), error.line(), error.column())
 }
 
+/// What a request carries.
+enum Body {
+    /// What must not be sent twice.
+    Form(String),
+    /// A question.
+    Json(String),
+}
+
 type Connections = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// An HTTP client. Clones share one pool of connections.
@@ -221,12 +229,20 @@ impl Client {
         self.send(endpoint, Method::GET, credentials, None).await
     }
 
+    /// Asks by JSON for JSON: a question that may be asked twice, unlike a form.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer of any status is none.
+    pub async fn post_json(&self, endpoint: &Endpoint, credentials: Credentials, json: String) -> Result<Answer, FetchError> {
+        self.send(endpoint, Method::POST, credentials, Some(Body::Json(json))).await
+    }
+
     /// Sends a form and asks for JSON.
     ///
     /// # Errors
     /// [`FetchError`]; an answer of any status is none.
     pub async fn post_form(&self, endpoint: &Endpoint, credentials: Credentials, form: String) -> Result<Answer, FetchError> {
-        self.send(endpoint, Method::POST, credentials, Some(form)).await
+        self.send(endpoint, Method::POST, credentials, Some(Body::Form(form))).await
     }
 
     async fn send(
@@ -234,10 +250,10 @@ impl Client {
         endpoint: &Endpoint,
         method: Method,
         credentials: Credentials,
-        form: Option<String>,
+        body: Option<Body>,
     ) -> Result<Answer, FetchError> {
-        let connections = if form.is_some() { &self.single } else { &self.kept };
-        let mut request = request(endpoint, method, &credentials, form)
+        let connections = if matches!(body, Some(Body::Form(_))) { &self.single } else { &self.kept };
+        let mut request = request(endpoint, method, &credentials, body)
             .map_err(|error| FetchError::Unreachable { host: endpoint.host(), why: error.to_string() })?;
         // Filled in the moment before the request is handed to a connection, and never if there is none: neither a name nor an address
         // nor a certificate that fails, nor a deadline that passes meanwhile, leaves any doubt whether the request was sent.
@@ -273,7 +289,7 @@ fn request(
     endpoint: &Endpoint,
     method: Method,
     credentials: &Credentials,
-    form: Option<String>,
+    body: Option<Body>,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
     let mut builder = Request::builder()
         .method(method)
@@ -285,10 +301,12 @@ fn request(
         value.set_sensitive(true);
         builder = builder.header(AUTHORIZATION, value);
     }
-    if form.is_some() {
-        builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-    }
-    builder.body(Full::from(form.unwrap_or_default()))
+    let (media_type, text) = match body {
+        None => return builder.body(Full::default()),
+        Some(Body::Form(form)) => ("application/x-www-form-urlencoded", form),
+        Some(Body::Json(json)) => ("application/json", json),
+    };
+    builder.header(CONTENT_TYPE, media_type).body(Full::from(text))
 }
 
 fn media_type(headers: &HeaderMap) -> String {

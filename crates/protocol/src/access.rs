@@ -85,6 +85,11 @@ impl Rules {
         self.allow.iter().any(Rule::is_anyone)
     }
 
+    /// The groups that they name of people of these issuers.
+    pub fn groups(&self, issuers: &[Issuer]) -> impl Iterator<Item = &str> {
+        self.allow.iter().chain(&self.deny).filter_map(|rule| rule.group(issuers))
+    }
+
     /// Lets somebody in, or not.
     ///
     /// # Errors

@@ -314,6 +314,15 @@ impl VerifiedIdentity {
         Ok(self)
     }
 
+    /// Takes in which groups the person is in, asked for where the provider said that they are kept elsewhere.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Groups) -> Self {
+        if self.memberships.groups == Groups::Elsewhere {
+            self.memberships.groups = groups;
+        }
+        self
+    }
+
     /// Takes in what is said and was not known. An e-mail address and its verification belong together.
     fn learn(&mut self, about: About) {
         let known = |text: &String| !text.trim().is_empty();

@@ -1,5 +1,6 @@
 //! The gateway: everything that the endpoints share, put together once at start.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -206,7 +207,11 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
     let fetch = FetchClient::new().map_err(unfetchable)?;
-    let idps = Providers::new(config.idps, issuer.as_str(), &fetch, &clock).map_err(StartError::Config)?;
+    let groups = |issuers: &[Issuer]| {
+        let named = config.access.groups(issuers).chain(catalog.scope_rules().groups(issuers));
+        named.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let idps = Providers::new(config.idps, issuer.as_str(), groups, &fetch, &clock).map_err(StartError::Config)?;
     let mut proxies = Vec::new();
     for (resource, server) in catalog.iter().zip(&config.servers) {
         let verifier = Verifier::new(

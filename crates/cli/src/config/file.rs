@@ -100,6 +100,7 @@ pub(super) struct Idp {
     pub(super) tenants: Option<Located<Vec<String>>>,
     pub(super) cloud: Option<Located<String>>,
     pub(super) authority: Option<Located<String>>,
+    pub(super) groups: Option<Located<String>>,
     pub(super) url: Option<Located<String>>,
     pub(super) domain: Option<Located<String>>,
     pub(super) realm: Option<Located<String>>,

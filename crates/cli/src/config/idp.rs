@@ -1,30 +1,36 @@
 //! `[idp]`, or several `[[idp]]`: from a provider's name and what its console says to what the server library takes.
 
+mod credential;
+
 use std::path::Path;
 
 use deputy_protocol::claims::{TenantId, Tenants};
+use deputy_protocol::resource::is_loopback_host;
 use deputy_protocol::scope::Scope;
 use deputy_protocol::{IdpName, Issuer};
 use deputy_server::IdpConfig;
-use deputy_server::config::{AssertionKey, ClaimNames, Credential, Entra, GitHub, IdpKind, OAuth, RsaAlgorithm};
+use deputy_server::config::{ClaimNames, Credential, Entra, GitHub, IdpKind, OAuth, RsaAlgorithm};
 use url::Url;
 
-use super::file::{Idp, SECRET_VARIABLE};
+use super::file::Idp;
 use super::place::{Located, Place};
 use super::presets::{self, ENTRA, GITHUB, OAUTH2, Preset};
-use super::secret::SecretSource;
-use super::{Env, Problem, secret, urls};
+use super::{Env, Problem, urls};
 
 const FROM_CONSOLE: &str = "Copy the client secret from the identity provider's console.";
 /// What sits in front of people's words for a tenant: the id is what tokens carry.
 const TENANT_ID: &str = "tenant is the directory's id, a UUID such as \"11111111-2222-3333-4444-555555555555\": in the console under Overview, \
                          \"Directory (tenant) ID\".";
-/// Where Entra is, by the name of the cloud.
-const CLOUDS: &[(&str, &str)] = &[
-    ("global", "https://login.microsoftonline.com"),
-    ("us", "https://login.microsoftonline.us"),
-    ("china", "https://login.partner.microsoftonline.cn"),
+/// Where Entra and Graph are, by the name of the cloud.
+const CLOUDS: &[(&str, &str, &str)] = &[
+    ("global", "https://login.microsoftonline.com", GRAPH),
+    ("us", "https://login.microsoftonline.us", "https://graph.microsoft.us"),
+    ("china", "https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn"),
 ];
+/// Graph of the global cloud and of external tenants.
+const GRAPH: &str = "https://graph.microsoft.com";
+/// What lets us ask Graph which groups somebody is in.
+const GRAPH_SCOPE: &str = "User.Read";
 
 /// Providers where anybody can have an account.
 const OPEN_HOSTS: &[&str] =
@@ -167,7 +173,9 @@ impl Reader<'_> {
     fn preset(&self, idp: &Idp, name: IdpName, provider: &str) -> Result<(IdpConfig, bool), Problem> {
         let place = idp.provider.as_ref().map_or(Place::File, |provider| provider.place.clone());
         let preset = presets::named(provider).map_err(|text| Problem::new(&place, text))?;
-        for (key, value) in [("tenant", &idp.tenant), ("cloud", &idp.cloud), ("authority", &idp.authority)] {
+        for (key, value) in
+            [("tenant", &idp.tenant), ("cloud", &idp.cloud), ("authority", &idp.authority), ("groups", &idp.groups)]
+        {
             if let Some(value) = value {
                 return Err(Problem::new(&value.place, format!("{key} is for provider = \"entra\".")));
             }
@@ -200,63 +208,17 @@ impl Reader<'_> {
             let text = "issuer is not needed with provider = \"entra\": it is made from tenant. Take it out.";
             return Err(Problem::new(&issuer.place, text));
         }
-        let (origin, template) = entra_origin(idp)?;
+        let (origin, template, graph) = entra_origin(idp)?;
+        let graph = asks_graph(idp)?.then_some(graph);
         let tenants = Tenants::new(&template, tenants(idp)?).ok_or_else(|| Problem::new(&Place::File, TENANT_ID))?;
         let credential = self.credential(idp, RsaAlgorithm::Ps256)?;
-        let config = IdpConfig::entra(name, Entra { origin, tenants }, client_id(idp)?, credential);
-        let scopes = scopes(idp.scopes.as_ref())?.unwrap_or_else(|| config.scopes.clone());
+        let config = IdpConfig::entra(name, Entra { origin, tenants, graph: graph.clone() }, client_id(idp)?, credential);
+        let mut scopes = scopes(idp.scopes.as_ref())?.unwrap_or_else(|| config.scopes.clone());
+        if graph.is_some() && !scopes.iter().any(|scope| scope == GRAPH_SCOPE) {
+            scopes.push(GRAPH_SCOPE.to_owned());
+        }
         one_resource(&scopes, idp.scopes.as_ref())?;
         Ok((IdpConfig { scopes, ..config }, false))
-    }
-
-    /// A secret, a private key, or an assertion that somebody else renews: one of them, or none.
-    fn credential(&self, idp: &Idp, rsa: RsaAlgorithm) -> Result<Credential, Problem> {
-        let given = idp.given_secret.as_ref().filter(|_| self.alone);
-        let ways = [
-            idp.client_secret.as_ref().map(|it| &it.place),
-            idp.private_key.as_ref().map(|it| &it.place),
-            idp.assertion.as_ref().map(|it| &it.place),
-        ];
-        if let [Some(_), Some(second), ..] =
-            ways.iter().flatten().map(|&it| Some(it)).chain([None, None]).collect::<Vec<_>>().as_slice()
-        {
-            return Err(Problem::new(second, "one of client_secret, private_key and assertion is enough; take the others out."));
-        }
-        if let (Some(certificate), None) = (&idp.certificate, &idp.private_key) {
-            return Err(Problem::new(
-                &certificate.place,
-                "certificate goes with private_key = { file = \"…\" }: both halves are needed.",
-            ));
-        }
-        if let Some(text) = given {
-            return secret::given(&text.0, &Place::Env(SECRET_VARIABLE), FROM_CONSOLE).map(Credential::Secret);
-        }
-        if let Some(source) = &idp.client_secret {
-            return secret::fetch(source, self.base, self.env, FROM_CONSOLE).map(Credential::Secret);
-        }
-        if let Some(source) = &idp.private_key {
-            return self.key(source, idp, rsa).map(Credential::Key);
-        }
-        Ok(idp.assertion.as_ref().map_or(Credential::None, |file| Credential::File(self.base.join(&file.value.file))))
-    }
-
-    fn key(&self, source: &Located<SecretSource>, idp: &Idp, rsa: RsaAlgorithm) -> Result<AssertionKey, Problem> {
-        let pem = secret::fetch_lines(source, self.base, self.env)?;
-        let kid = idp.key_id.as_ref().map(|kid| kid.value.clone());
-        let key = AssertionKey::from_pem(pem.expose().as_bytes(), rsa, kid);
-        let key = key.map_err(|error| Problem::new(&source.place, format!("private_key: {error}.")))?;
-        let Some(certificate) = &idp.certificate else {
-            return if rsa == RsaAlgorithm::Ps256 {
-                let text = "private_key needs certificate = { file = \"…\" } beside it: Entra knows the key by its certificate.";
-                Err(Problem::new(&source.place, text))
-            } else {
-                Ok(key)
-            };
-        };
-        let path = self.base.join(&certificate.value.file);
-        let problem = |why: String| Problem::new(&certificate.place, format!("certificate {}: {why}.", path.display()));
-        let pem = std::fs::read(&path).map_err(|error| problem(error.to_string()))?;
-        key.with_certificate(&pem).map_err(|error| problem(error.to_string()))
     }
 }
 
@@ -303,8 +265,21 @@ fn is_open(issuer: &Issuer) -> bool {
     host.is_some_and(|host| OPEN_HOSTS.contains(&host.as_str()))
 }
 
-/// Where Entra is, and how it writes issuers.
-fn entra_origin(idp: &Idp) -> Result<(Issuer, String), Problem> {
+/// Whether Graph is to be asked about people in more groups than a token lists.
+fn asks_graph(idp: &Idp) -> Result<bool, Problem> {
+    match &idp.groups {
+        None => Ok(false),
+        Some(groups) if groups.value == "graph" => Ok(true),
+        Some(other) => {
+            let text =
+                "groups is \"graph\", which asks Microsoft Graph about people in more groups than a token lists, or is left out.";
+            Err(Problem::new(&other.place, text))
+        }
+    }
+}
+
+/// Where Entra is, how it writes issuers, and where Graph is.
+fn entra_origin(idp: &Idp) -> Result<(Issuer, String, Issuer), Problem> {
     if let Some(authority) = &idp.authority {
         let (origin, url) = urls::origin("authority", authority)?;
         // An external tenant names its issuer by its id, wherever it is asked.
@@ -314,13 +289,17 @@ fn entra_origin(idp: &Idp) -> Result<(Issuer, String), Problem> {
         } else {
             format!("{origin}/{{tenantid}}/v2.0")
         };
-        return Ok((origin, template));
+        // A provider on this machine is one to develop against, and is its own Graph.
+        let graph = if url.host_str().is_some_and(is_loopback_host) { Ok(origin.clone()) } else { Issuer::parse(GRAPH) };
+        let graph = graph.map_err(|_| Problem::new(&authority.place, "authority has no Graph."))?;
+        return Ok((origin, template, graph));
     }
     let (cloud, place) = idp.cloud.as_ref().map_or(("global", &Place::File), |cloud| (cloud.value.as_str(), &cloud.place));
-    let known = CLOUDS.iter().find(|(name, _)| *name == cloud).and_then(|(_, origin)| Issuer::parse(origin).ok());
-    let origin = known.ok_or_else(|| Problem::new(place, "cloud is \"global\" (the default), \"us\" or \"china\"."))?;
+    let known = CLOUDS.iter().find(|(name, ..)| *name == cloud);
+    let known = known.and_then(|(_, origin, graph)| Some((Issuer::parse(origin).ok()?, Issuer::parse(graph).ok()?)));
+    let (origin, graph) = known.ok_or_else(|| Problem::new(place, "cloud is \"global\" (the default), \"us\" or \"china\"."))?;
     let template = format!("{origin}/{{tenantid}}/v2.0");
-    Ok((origin, template))
+    Ok((origin, template, graph))
 }
 
 /// The tenants, by their ids. Words such as `common` admit everybody's tenant and are none.
@@ -354,9 +333,12 @@ fn scopes(raw: Option<&Located<Vec<String>>>) -> Result<Option<Vec<String>>, Pro
     Ok(Some(raw.value.clone()))
 }
 
-/// Entra gives an access token for one resource at a time (AADSTS28000): what stands before a scope's last slash names it.
+/// Entra gives an access token for one resource at a time (AADSTS28000): what stands before a scope's last slash names it, and nothing means
+/// Graph.
 fn one_resource(scopes: &[String], raw: Option<&Located<Vec<String>>>) -> Result<(), Problem> {
-    let mut resources = scopes.iter().filter_map(|scope| scope.rsplit_once('/')).map(|(resource, _)| resource);
+    const OPENID: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+    let apis = scopes.iter().filter(|scope| !OPENID.contains(&scope.as_str()));
+    let mut resources = apis.map(|scope| scope.rsplit_once('/').map_or(GRAPH, |(resource, _)| resource));
     let first = resources.next();
     match (resources.find(|other| Some(*other) != first), raw) {
         (Some(other), Some(raw)) => {

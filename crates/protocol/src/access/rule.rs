@@ -73,6 +73,15 @@ impl Rule {
         self.of.is_none() && self.who == Who::Anyone
     }
 
+    /// The group that it names, if it is about one of people of these issuers.
+    pub(super) fn group(&self, issuers: &[Issuer]) -> Option<&str> {
+        let of_these = self.of.as_ref().is_none_or(|of| of.iter().any(|issuer| issuers.contains(issuer)));
+        match &self.who {
+            Who::Group(name) if of_these => Some(name),
+            Who::Group(_) | Who::Anyone | Who::Mail(_) | Who::Role(_) | Who::Org(_) | Who::Team(_) | Who::Subject(_) => None,
+        }
+    }
+
     /// Whether it counts for somebody. Only a verified address says anything about its owner.
     pub(super) fn admits(&self, known: &Known<'_>) -> bool {
         let mail = || known.email.and_then(address);

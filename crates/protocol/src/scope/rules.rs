@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Scope, Scopes};
+use crate::Issuer;
 use crate::access::{Known, Rules};
 
 /// What is said about one scope.
@@ -60,6 +61,11 @@ impl ScopeRules {
     #[must_use]
     pub fn words(&self, scope: &str) -> Option<&str> {
         self.iter().find(|rule| rule.name.as_str() == scope)?.description.as_deref()
+    }
+
+    /// The groups that have scopes of their own, of people of these issuers.
+    pub fn groups(&self, issuers: &[Issuer]) -> impl Iterator<Item = &str> {
+        self.iter().filter_map(|rule| rule.grants_to.as_ref()).flat_map(|rules| rules.groups(issuers))
     }
 
     /// What of `offered` somebody may have.

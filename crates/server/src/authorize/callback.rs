@@ -76,8 +76,8 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     if signed_in.identity.memberships().groups == Groups::Elsewhere {
         tracing::warn!(
             target: "deputy::event", event = "groups_elsewhere", idp = idp.name().as_str(),
-            "somebody is in more groups than the provider lists: rules that name a group do not let them in, and keep them out. Entra lists \
-             only the groups that are assigned to the registration there when its groups claim is set so"
+            "somebody is in more groups than the provider lists: rules that name a group do not let them in, and keep them out. With Entra, \
+             groups = \"graph\" in [idp] asks Microsoft Graph, and a groups claim of \"groups assigned to the application\" is short"
         );
     }
     let turned_away = TurnedAway::prepared(idp, &signed_in.identity, answer.redirect());

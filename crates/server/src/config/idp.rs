@@ -171,6 +171,9 @@ pub struct Entra {
     pub origin: Issuer,
     /// The tenants.
     pub tenants: Tenants,
+    /// Microsoft Graph of that cloud, to be asked about people in more groups than a token lists: `https://graph.microsoft.com`. The scope
+    /// `User.Read` lets us; without Graph, such people come in by no group, and are kept out by any.
+    pub graph: Option<Issuer>,
 }
 
 impl Entra {

@@ -8,12 +8,15 @@
 
 mod breaker;
 mod credential;
+mod graph;
 pub(crate) mod metadata;
 mod profile;
 mod providers;
 mod renew;
 mod tokens;
+mod userinfo;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +24,7 @@ use std::time::Duration;
 use deputy_fetch::{Answer, Client as FetchClient, Credentials, Endpoint, FetchError};
 use deputy_guard::jws;
 use deputy_protocol::claims::{
-    Authority, ExpectedIdToken, IdTokenClaims, Profile, SignedClaims, Userinfo, VerifiedIdentity, check_id_token, check_profile,
+    Authority, ExpectedIdToken, IdTokenClaims, Profile, SignedClaims, VerifiedIdentity, check_id_token, check_profile,
 };
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::secret::{ClientSecret, Nonce};
@@ -124,6 +127,8 @@ pub struct Provider {
     exchanging: Semaphore,
     renewing: Semaphore,
     display_host: String,
+    /// The groups that rules name, for those who can be asked about them alone.
+    groups: Vec<String>,
 }
 
 /// Most of each at once: strangers can bring us to send a code, and must neither use up our sockets nor the provider's patience with us.
@@ -166,7 +171,14 @@ impl Provider {
             exchanging: Semaphore::new(UNDER_WAY),
             renewing: Semaphore::new(UNDER_WAY),
             display_host,
+            groups: Vec::new(),
         }
+    }
+
+    /// This provider, where rules name `groups`.
+    #[must_use]
+    pub fn with_groups(self, groups: BTreeSet<String>) -> Self {
+        Self { groups: groups.into_iter().collect(), ..self }
     }
 
     /// What the configuration calls it.
@@ -300,7 +312,8 @@ impl Provider {
             }
             None => {
                 let identity = self.identity(answer.signed_in()?, nonce, now).await?;
-                self.with_userinfo(&metadata, identity, &answer).await?
+                let identity = self.with_userinfo(&metadata, identity, &answer).await?;
+                self.with_unlisted_groups(identity, &answer.access_token).await?
             }
         };
         Ok(SignIn { identity, tokens: answer.into_tokens(self.lasting(), now) })
@@ -368,29 +381,6 @@ impl Provider {
         }
         signed
             .map_err(|_| IdpFailure::refused(Reason::IdTokenSignature, "no published key of the provider verifies the ID token"))
-    }
-
-    async fn with_userinfo(
-        &self,
-        metadata: &Metadata,
-        identity: VerifiedIdentity,
-        answer: &TokenAnswer,
-    ) -> Result<VerifiedIdentity, IdpFailure> {
-        let Some(userinfo) = self.userinfo(metadata, answer).await? else { return Ok(identity) };
-        identity.with_userinfo(userinfo).map_err(|reason| IdpFailure::refused(reason, "userinfo names another subject"))
-    }
-
-    /// What the userinfo endpoint says, if it is to be asked.
-    async fn userinfo(&self, metadata: &Metadata, answer: &TokenAnswer) -> Result<Option<Userinfo>, IdpFailure> {
-        let (true, Some(endpoint)) = (self.config.userinfo, &metadata.userinfo_endpoint) else { return Ok(None) };
-        let bearer = ClientSecret::from_text(format!("Bearer {}", answer.access_token.expose()));
-        let said =
-            self.fetch.get(endpoint, Credentials::Header(bearer)).await.map_err(|error| IdpFailure::outage(error.to_string()))?;
-        if !said.status.is_success() {
-            return Err(metadata::status_failure("the userinfo endpoint", said.status));
-        }
-        let malformed = |error| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("userinfo: {error}"));
-        said.json().map(Some).map_err(malformed)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The identity providers of this deployment.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use deputy_fetch::Client as FetchClient;
@@ -18,11 +19,17 @@ pub(crate) const CALLBACK: &str = "/callback";
 pub struct Providers(Vec<Provider>);
 
 impl Providers {
-    /// The providers of a deployment at `origin`.
+    /// The providers of a deployment at `origin`, whose rules name the `groups` of people of these issuers.
     ///
     /// # Errors
     /// What is wrong: there is none, two have one name, or two vouch for the same people.
-    pub fn new(configs: Vec<IdpConfig>, origin: &str, fetch: &FetchClient, clock: &Arc<dyn Clock>) -> Result<Self, String> {
+    pub fn new(
+        configs: Vec<IdpConfig>,
+        origin: &str,
+        groups: impl Fn(&[Issuer]) -> BTreeSet<String>,
+        fetch: &FetchClient,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, String> {
         let alone = configs.len() == 1;
         let mut providers: Vec<Provider> = Vec::with_capacity(configs.len());
         for config in configs {
@@ -41,7 +48,8 @@ impl Providers {
                 ));
             }
             let redirect_uri = redirect_uri(origin, &config.name, alone);
-            providers.push(Provider::new(config, redirect_uri, fetch.clone(), Arc::clone(clock)));
+            let provider = Provider::new(config, redirect_uri, fetch.clone(), Arc::clone(clock));
+            providers.push(provider.with_groups(groups(&issuers)));
         }
         if providers.is_empty() { Err("there is no identity provider: add [idp]".to_owned()) } else { Ok(Self(providers)) }
     }

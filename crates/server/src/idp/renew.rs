@@ -139,8 +139,11 @@ impl Provider {
         let signed = self.signed_claims(id_token).await?;
         let expected = ExpectedRenewal { authority: &self.authority, client_id: &self.config.client_id, subject, now };
         let identity = check_renewed_id_token(signed, expected).map_err(unfit)?;
-        let Some(userinfo) = self.userinfo(metadata, answer).await? else { return Ok(Some(identity)) };
-        identity.with_userinfo(userinfo).map(Some).map_err(|_| other(Reason::IdpOtherSubject))
+        let identity = match self.userinfo(metadata, answer).await? {
+            Some(userinfo) => identity.with_userinfo(userinfo).map_err(|_| other(Reason::IdpOtherSubject))?,
+            None => identity,
+        };
+        self.with_unlisted_groups(identity, &answer.access_token).await.map(Some)
     }
 }
 

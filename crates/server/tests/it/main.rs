@@ -19,6 +19,7 @@ mod consent;
 mod discovery;
 mod documents;
 mod documents_keys;
+mod entra;
 mod finish;
 mod floods;
 mod github;

@@ -48,6 +48,8 @@ pub struct Faults {
     pub takes_assertions: bool,
     /// Edits the key set.
     pub keys: Option<Edit<Value>>,
+    /// How Microsoft Graph answers which of the groups that it is asked about somebody is in; it is not there without.
+    pub graph: Option<(u16, Value)>,
 }
 
 /// How to answer a refresh request otherwise than by new tokens for an old one. Who is in them, `Faults::claims` says.
@@ -89,6 +91,8 @@ pub struct Idp {
     pub key_requests: AtomicUsize,
     /// The form of every token request.
     pub forms: Mutex<Vec<HashMap<String, String>>>,
+    /// What Microsoft Graph was asked, with which credentials.
+    pub graph: Mutex<Vec<(String, Value)>>,
     /// The query of every authorization request.
     pub asked: Mutex<Vec<HashMap<String, String>>>,
     key: Mutex<Key>,
@@ -123,6 +127,7 @@ impl Idp {
             exchanges: AtomicUsize::new(0),
             key_requests: AtomicUsize::new(0),
             forms: Mutex::default(),
+            graph: Mutex::default(),
             asked: Mutex::default(),
             key: Mutex::new(new_key("first")),
             codes: Mutex::default(),
@@ -138,6 +143,7 @@ impl Idp {
             .route("/keys", get(keys))
             .route("/authorize", get(authorize))
             .route("/token", post(token))
+            .route("/v1.0/me/checkMemberGroups", post(member_groups))
             .with_state(Arc::clone(&idp));
         tokio::spawn(async move { axum::serve(listener, router).await });
         idp
@@ -336,6 +342,14 @@ async fn refresh(idp: &Idp, token: &str, form: &HashMap<String, String>, faults:
         std::panic::resume_unwind(Box::new("cut"));
     }
     answer(200, &tokens)
+}
+
+/// <https://learn.microsoft.com/graph/api/user-checkmembergroups>
+async fn member_groups(State(idp): State<Arc<Idp>>, headers: HeaderMap, body: String) -> Response {
+    let credentials = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    idp.graph.lock().expect("a lock").push((credentials, serde_json::from_str(&body).expect("a question")));
+    let (status, said) = idp.faults.lock().expect("a lock").graph.clone().unwrap_or((404, json!({})));
+    answer(status, &said)
 }
 
 fn refuse(error: &str) -> Response {

@@ -1,5 +1,6 @@
 //! `[idp]` and `[[idp]]`: presets, Entra, credentials, several at once.
 
+use deputy_server::IdpConfig;
 use deputy_server::config::{Credential, IdpKind};
 
 use super::{GOOD, error_of, load, secret_of};
@@ -81,6 +82,34 @@ fn entra_is_a_tenant_or_several_in_a_cloud() {
     assert_eq!(issuer(&several), "https://login.microsoftonline.com/{tenantid}/v2.0");
     let scopes = format!("{one}\nscopes = [\"openid\", \"api://a/Read\", \"api://b/Read\"]");
     assert!(refused(&scopes).contains("two resources"));
+}
+
+#[test]
+fn entra_asks_the_graph_of_its_cloud() {
+    let one = format!("provider = \"entra\"\ntenant = \"{TENANT}\"");
+    let asked = |lines: &str| match load(&with(lines)).unwrap().server.idps.remove(0) {
+        IdpConfig { kind: IdpKind::Entra(entra), scopes, .. } => {
+            (entra.graph.map(|graph| graph.to_string()), scopes.iter().any(|scope| scope == "User.Read"))
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(&one), (None, false));
+    for (more, graph) in [
+        ("", "https://graph.microsoft.com"),
+        ("cloud = \"us\"", "https://graph.microsoft.us"),
+        ("cloud = \"china\"", "https://microsoftgraph.chinacloudapi.cn"),
+        ("authority = \"https://corp.ciamlogin.com\"", "https://graph.microsoft.com"),
+        ("authority = \"http://127.0.0.1:9000\"", "http://127.0.0.1:9000"),
+        ("scopes = [\"openid\", \"offline_access\", \"User.Read\"]", "https://graph.microsoft.com"),
+    ] {
+        assert_eq!(asked(&format!("{one}\ngroups = \"graph\"\n{more}")), (Some(graph.to_owned()), true), "{more}");
+    }
+    let other = refused(&format!("{one}\ngroups = \"token\""));
+    assert!(other.contains("groups is \"graph\""), "{other}");
+    let elsewhere = refused("provider = \"google\"\ngroups = \"graph\"");
+    assert!(elsewhere.contains("groups is for provider = \"entra\""), "{elsewhere}");
+    let two = refused(&format!("{one}\ngroups = \"graph\"\nscopes = [\"openid\", \"api://a/Read\"]"));
+    assert!(two.contains("two resources"), "{two}");
 }
 
 #[test]
