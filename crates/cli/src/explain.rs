@@ -30,6 +30,7 @@ fn provider(idp: &IdpConfig) -> String {
         Credential::Secret(_) => "by a secret",
         Credential::Key(_) => "by a private key",
         Credential::File(_) => "by an assertion in a file",
+        Credential::Managed(_) => "by a managed identity of Azure",
     };
     let offline = if idp.offline_access { ", and offline_access if it knows that" } else { "" };
     format!("{} at {whom} (client {} {how}, asks for {}{offline})", idp.name, idp.client_id, idp.scopes.join(" "))

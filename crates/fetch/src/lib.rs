@@ -1,7 +1,7 @@
 //! The only way out for deputy's own requests.
 //!
 //! What this crate guarantees:
-//! - An [`Endpoint`] is https, or http on a loopback host; it is parsed once, at the edge.
+//! - An [`Endpoint`] is https, or http where nothing leaves the machine; it is parsed once, at the edge.
 //! - No redirect is followed, so a secret goes where it was meant to go and nowhere else.
 //! - Every request has an end: a deadline for all of it and a limit on what is read.
 //! - A form is sent at most once, and an error says whether it may have arrived (I9).
@@ -30,7 +30,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
-use url::Url;
+use url::{Host, Url};
 
 pub use egress::{Egress, NotAProxy, ProxyUrl, Resolve, SystemResolver};
 pub use error::FetchError;
@@ -68,14 +68,29 @@ impl Endpoint {
     /// # Errors
     /// [`NotAnEndpoint`] for everything else.
     pub fn parse(raw: &str) -> Result<Self, NotAnEndpoint> {
-        let url = Url::parse(raw).map_err(|_| NotAnEndpoint)?;
-        let secure = match url.scheme() {
+        Self::parse_when(raw, |url| match url.scheme() {
             "https" => url.has_host(),
             "http" => url.host_str().is_some_and(is_loopback_host),
             _ => false,
-        };
+        })
+    }
+
+    /// Accepts `http` where nobody else can listen: on the hosts of [`Endpoint::parse`], and on link-local IPv4 addresses (RFC 3927), at which
+    /// clouds speak to their machines.
+    ///
+    /// # Errors
+    /// [`NotAnEndpoint`] for everything else.
+    pub fn parse_local(raw: &str) -> Result<Self, NotAnEndpoint> {
+        Self::parse_when(raw, |url| {
+            let link_local = matches!(url.host(), Some(Host::Ipv4(address)) if address.is_link_local());
+            url.scheme() == "http" && (link_local || url.host_str().is_some_and(is_loopback_host))
+        })
+    }
+
+    fn parse_when(raw: &str, fits: impl Fn(&Url) -> bool) -> Result<Self, NotAnEndpoint> {
+        let url = Url::parse(raw).map_err(|_| NotAnEndpoint)?;
         let plain = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-        if secure && plain { Ok(Self(url)) } else { Err(NotAnEndpoint) }
+        if fits(&url) && plain { Ok(Self(url)) } else { Err(NotAnEndpoint) }
     }
 
     /// The URL.
@@ -102,6 +117,8 @@ pub enum Credentials {
     None,
     /// With an `Authorization` header made by the caller.
     Header(ClientSecret),
+    /// With a header of this name, in lower case.
+    Named(&'static str, ClientSecret),
 }
 
 /// An answer, read to its end.
@@ -296,10 +313,15 @@ fn request(
         .uri(endpoint.0.as_str())
         .header(USER_AGENT, concat!("deputy/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json");
-    if let Credentials::Header(secret) = credentials {
+    let header = match credentials {
+        Credentials::None => None,
+        Credentials::Header(secret) => Some((AUTHORIZATION.as_str(), secret)),
+        Credentials::Named(name, secret) => Some((*name, secret)),
+    };
+    if let Some((name, secret)) = header {
         let mut value = HeaderValue::from_str(secret.expose())?;
         value.set_sensitive(true);
-        builder = builder.header(AUTHORIZATION, value);
+        builder = builder.header(name, value);
     }
     let (media_type, text) = match body {
         None => return builder.body(Full::default()),

@@ -42,6 +42,25 @@ fn only_https_or_loopback() {
 }
 
 #[test]
+fn what_is_local_stays_there() {
+    for good in
+        ["http://169.254.169.254/metadata/identity", "http://127.0.0.1:41741/MSI/token/", "http://localhost:42356/msi/token"]
+    {
+        assert!(Endpoint::parse_local(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "http://10.0.0.1/",
+        "http://169.253.169.254/",
+        "https://169.254.169.254/",
+        "http://169.254.169.254.evil.test/",
+        "http://a@127.0.0.1/",
+    ] {
+        assert!(Endpoint::parse_local(bad).is_err(), "{bad}");
+    }
+    assert!(Endpoint::parse("http://169.254.169.254/").is_err());
+}
+
+#[test]
 fn a_document_is_an_object_in_utf_8() {
     #[derive(serde::Deserialize)]
     struct Document {

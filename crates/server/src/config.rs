@@ -16,7 +16,9 @@ use deputy_protocol::secret::ClientSecret;
 use ipnet::IpNet;
 
 pub use clients::{ClientAuth, ClientConfig, WrongClient};
-pub use idp::{AssertionKey, ClaimNames, Credential, Entra, GitHub, IdpConfig, IdpKind, OAuth, RsaAlgorithm, WrongKey};
+pub use idp::{
+    AssertionKey, ClaimNames, Credential, Entra, GitHub, IdpConfig, IdpKind, ManagedIdentity, OAuth, RsaAlgorithm, WrongKey,
+};
 
 /// What [`Config::client_ids_after_rotation`] is by default: a year.
 pub const CLIENT_IDS_AFTER_ROTATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -117,6 +117,7 @@ pub(super) struct Idp {
     pub(super) key_id: Option<Located<String>>,
     pub(super) certificate: Option<Located<InFile>>,
     pub(super) assertion: Option<Located<InFile>>,
+    pub(super) managed_identity: Option<Located<String>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
     pub(super) userinfo: Option<bool>,
     pub(super) parameters: Option<Located<BTreeMap<String, String>>>,

@@ -146,7 +146,8 @@ async fn redeem_once(gateway: &Shared, idp: &Provider, answer: &IdpAnswer, code:
         return Err(Reason::TransactionUsed.into());
     }
     let asked = answer.request();
-    let redeemed = idp.redeem(code, &asked.verifier, &asked.nonce, gateway.clock.now()).await;
+    // On the heap: it is large, and every request of the data path would carry its size.
+    let redeemed = Box::pin(idp.redeem(code, &asked.verifier, &asked.nonce, gateway.clock.now())).await;
     match redeemed {
         Ok(signed_in) => Ok(Redeemed::SignedIn(Box::new(signed_in))),
         Err(IdpFailure { outage: false, wants: Some(claims), .. }) => Ok(Redeemed::Wants(claims)),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deputy_fetch::{Endpoint, NotAnEndpoint};
 use deputy_protocol::claims::{Authority, Tenants};
 use deputy_protocol::secret::{ClientSecret, sha256};
 use deputy_protocol::{IdpName, Issuer};
@@ -208,6 +209,43 @@ pub enum Credential {
     Key(AssertionKey),
     /// By an assertion that somebody else renews in a file, such as a workload's identity token.
     File(PathBuf),
+    /// By what Azure says about the machine or the service that we run on.
+    Managed(ManagedIdentity),
+}
+
+/// A user-assigned managed identity of Azure's, which the registration trusts as a federated credential.
+#[derive(Clone, Debug)]
+pub struct ManagedIdentity {
+    pub(crate) endpoint: Endpoint,
+    /// What shows that no forwarder was talked into the request.
+    pub(crate) header: (&'static str, ClientSecret),
+}
+
+impl ManagedIdentity {
+    /// Of a virtual machine or anything else with an instance metadata service at `origin`, which is `http://169.254.169.254`. `audience` is
+    /// for whom the assertion is: `api://AzureADTokenExchange`, or what the national cloud calls that.
+    ///
+    /// # Errors
+    /// [`NotAnEndpoint`] for an origin that is not on this machine.
+    pub fn of_machine(origin: &str, audience: &str, client_id: &str) -> Result<Self, NotAnEndpoint> {
+        let url = format!("{}/metadata/identity/oauth2/token", origin.trim_end_matches('/'));
+        let endpoint = asked_for(&url, "2018-02-01", audience, client_id)?;
+        Ok(Self { endpoint, header: ("metadata", ClientSecret::from_text("true".to_owned())) })
+    }
+
+    /// Of App Service, Container Apps or Functions: `endpoint` and `header` are their `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
+    ///
+    /// # Errors
+    /// [`NotAnEndpoint`] for an endpoint that is not on this machine.
+    pub fn of_service(endpoint: &str, header: ClientSecret, audience: &str, client_id: &str) -> Result<Self, NotAnEndpoint> {
+        Ok(Self { endpoint: asked_for(endpoint, "2019-08-01", audience, client_id)?, header: ("x-identity-header", header) })
+    }
+}
+
+fn asked_for(url: &str, version: &str, audience: &str, client_id: &str) -> Result<Endpoint, NotAnEndpoint> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("api-version", version).append_pair("resource", audience).append_pair("client_id", client_id);
+    Endpoint::parse_local(&format!("{url}?{}", query.finish()))
 }
 
 /// A private key of ours, whose public half is known at the provider.

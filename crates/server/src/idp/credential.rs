@@ -14,9 +14,9 @@ use deputy_protocol::{Reason, Timestamp};
 use jsonwebtoken::Header;
 use serde::Serialize;
 
-use super::IdpFailure;
 use super::metadata::Metadata;
-use crate::config::{AssertionKey, Credential};
+use super::{IdpFailure, Provider};
+use crate::config::{AssertionKey, Credential, IdpKind};
 use crate::random;
 
 /// What a client assertion is (RFC 7523 §2.2).
@@ -38,32 +38,24 @@ struct Claims<'a> {
     exp: Timestamp,
 }
 
-/// Whom we speak to, as whom.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Speaker<'a> {
-    pub(super) client_id: &'a str,
-    pub(super) credential: &'a Credential,
-    /// For whom an assertion is.
-    pub(super) audience: &'a str,
-}
-
-impl Speaker<'_> {
+impl Provider {
     /// A token request, with our credential where the provider wants it.
     pub(super) async fn token_form(
-        self,
+        &self,
         metadata: &Metadata,
         parameters: &[(&str, &str)],
         now: Timestamp,
     ) -> Result<(Credentials, String), IdpFailure> {
-        let id = self.client_id;
-        let assertion = match self.credential {
+        let id = &self.config.client_id;
+        let assertion = match &self.config.credential {
             Credential::None | Credential::Secret(_) => None,
-            Credential::Key(key) => Some(self.assertion(key, now)?),
+            Credential::Key(key) => Some(signed(key, id, self.audience(metadata), now)?),
             Credential::File(path) => Some(read(path).await?),
+            Credential::Managed(identity) => Some(self.managed.assertion(identity, &self.fetch, now).await?),
         };
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(parameters);
-        if let Credential::Secret(secret) = self.credential {
+        if let Credential::Secret(secret) = &self.config.credential {
             if metadata.basic {
                 return Ok((Credentials::Header(basic(id, secret)), form.finish()));
             }
@@ -76,23 +68,31 @@ impl Speaker<'_> {
         Ok((Credentials::None, form.finish()))
     }
 
-    /// Signs who we are.
-    fn assertion(self, key: &AssertionKey, now: Timestamp) -> Result<ClientSecret, IdpFailure> {
-        let failed = |what: &str| IdpFailure::refused(Reason::Internal, format!("cannot make a client assertion: {what}"));
-        let random: [u8; 16] = random::bytes().map_err(|_| failed("no randomness"))?;
-        let claims = Claims {
-            iss: self.client_id,
-            sub: self.client_id,
-            aud: self.audience,
-            jti: URL_SAFE_NO_PAD.encode(random),
-            iat: now,
-            nbf: now,
-            exp: now.after(ASSERTION_LIFETIME),
-        };
-        let header = Header { kid: key.kid.clone(), x5t_s256: key.thumbprint.clone(), ..Header::new(key.algorithm) };
-        let signed = jsonwebtoken::encode(&header, &claims, &key.key).map_err(|_| failed("the private key does not sign"))?;
-        Ok(ClientSecret::from_text(signed))
+    /// For whom an assertion of ours is: the provider itself. Entra wants the endpoint's address there.
+    fn audience<'a>(&'a self, metadata: &'a Metadata) -> &'a str {
+        match &self.config.kind {
+            IdpKind::OpenId { issuer } => issuer.as_str(),
+            IdpKind::Entra(_) | IdpKind::GitHub(_) | IdpKind::OAuth(_) => metadata.token_endpoint.url().as_str(),
+        }
     }
+}
+
+/// Who we are, signed.
+fn signed(key: &AssertionKey, client_id: &str, audience: &str, now: Timestamp) -> Result<ClientSecret, IdpFailure> {
+    let failed = |what: &str| IdpFailure::refused(Reason::Internal, format!("cannot make a client assertion: {what}"));
+    let random: [u8; 16] = random::bytes().map_err(|_| failed("no randomness"))?;
+    let claims = Claims {
+        iss: client_id,
+        sub: client_id,
+        aud: audience,
+        jti: URL_SAFE_NO_PAD.encode(random),
+        iat: now,
+        nbf: now,
+        exp: now.after(ASSERTION_LIFETIME),
+    };
+    let header = Header { kid: key.kid.clone(), x5t_s256: key.thumbprint.clone(), ..Header::new(key.algorithm) };
+    let signed = jsonwebtoken::encode(&header, &claims, &key.key).map_err(|_| failed("the private key does not sign"))?;
+    Ok(ClientSecret::from_text(signed))
 }
 
 /// What stands in the file now: whoever renews it may have done so since the last time.

@@ -9,6 +9,7 @@
 mod breaker;
 mod credential;
 mod graph;
+mod managed;
 pub(crate) mod metadata;
 mod profile;
 mod providers;
@@ -37,7 +38,7 @@ use crate::clock::Clock;
 use crate::config::{IdpConfig, IdpKind};
 use crate::error::Failure;
 use breaker::Breaker;
-use credential::Speaker;
+use managed::Managed;
 use metadata::{Directory, Metadata, OFFLINE_ACCESS};
 use profile::Asker;
 pub(crate) use providers::CALLBACK;
@@ -123,6 +124,7 @@ pub struct Provider {
     fetch: FetchClient,
     directory: Directory,
     breaker: Breaker,
+    managed: Managed,
     /// Sign-ins and renewals that are under way at the provider; neither starves the other.
     exchanging: Semaphore,
     renewing: Semaphore,
@@ -168,6 +170,7 @@ impl Provider {
             fetch,
             directory,
             breaker: Breaker::default(),
+            managed: Managed::default(),
             exchanging: Semaphore::new(UNDER_WAY),
             renewing: Semaphore::new(UNDER_WAY),
             display_host,
@@ -346,21 +349,6 @@ impl Provider {
 
     async fn token_request(&self, metadata: &Metadata, credentials: Credentials, form: String) -> Result<Answer, FetchError> {
         self.fetch.post_form(&metadata.token_endpoint, credentials, form).await
-    }
-
-    /// A token request, with our credential. An assertion is for the provider itself; Entra wants the endpoint's address in it.
-    async fn token_form(
-        &self,
-        metadata: &Metadata,
-        parameters: &[(&str, &str)],
-        now: Timestamp,
-    ) -> Result<(Credentials, String), IdpFailure> {
-        let audience = match &self.config.kind {
-            IdpKind::OpenId { issuer } => issuer.as_str(),
-            IdpKind::Entra(_) | IdpKind::GitHub(_) | IdpKind::OAuth(_) => metadata.token_endpoint.url().as_str(),
-        };
-        let speaker = Speaker { client_id: &self.config.client_id, credential: &self.config.credential, audience };
-        speaker.token_form(metadata, parameters, now).await
     }
 
     /// Who the ID token is about.

@@ -71,7 +71,7 @@ async fn ask(gateway: &Arc<Shared>, held: &HeldGrant) -> Result<(), Failure> {
     let here = Arc::clone(&gateway);
     let asked = here.questions.spawn(async move {
         let renewal = match gateway.idps.of(account.idp()) {
-            Some(idp) => idp.renew(&tokens, &account, now).await,
+            Some(idp) => Box::pin(idp.renew(&tokens, &account, now)).await,
             None => Renewal::Unused(IdpFailure::gone()),
         };
         conclude(&gateway, Question { grant, attempt, now }, tokens, renewal).await

@@ -30,6 +30,7 @@ mod idp;
 mod keys;
 mod known_clients;
 mod lost_database;
+mod managed;
 mod masters;
 mod providers;
 mod register;

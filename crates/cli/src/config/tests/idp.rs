@@ -3,7 +3,7 @@
 use deputy_server::IdpConfig;
 use deputy_server::config::{Credential, IdpKind};
 
-use super::{GOOD, error_of, load, secret_of};
+use super::{GOOD, error_of, load, load_with, secret_of};
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -175,4 +175,36 @@ fn several_providers_have_names() {
     let misspelt = text.replace("label =", "lable =");
     assert!(load(&misspelt).unwrap_err().contains("Did you mean `label`?"));
     assert!(error_of("[idp]", "idp = 3\n[tokens]").contains("a table [idp], or several [[idp]]"));
+}
+
+#[test]
+fn a_managed_identity_is_asked_where_azure_says() {
+    const ID: &str = "99999999-2222-3333-4444-555555555555";
+    let lines = format!("provider = \"entra\"\ntenant = \"{TENANT}\"\nmanaged_identity = \"{ID}\"");
+    let text = |lines: &str| with(lines).replace("client_secret = { env = \"IDP_SECRET\" }", "");
+    let asked = |lines: &str, variables: &[(&str, &str)]| {
+        let idp = load_with(&text(lines), variables).unwrap().server.idps.remove(0);
+        let Credential::Managed(identity) = idp.credential else { panic!("{idp:?}") };
+        format!("{identity:?}")
+    };
+    assert!(asked(&lines, &[]).contains("169.254.169.254/metadata/identity/oauth2/token"));
+    assert!(
+        asked(&lines, &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")]).contains("127.0.0.1/metadata/identity")
+    );
+    let service = [("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", "SECRET-HEADER")];
+    let debug = asked(&lines, &service);
+    assert!(
+        debug.contains("127.0.0.1/msi/token") && debug.contains("x-identity-header") && !debug.contains("SECRET-HEADER"),
+        "{debug}"
+    );
+    let away = [("IDENTITY_ENDPOINT", "http://example.com/msi/token"), ("IDENTITY_HEADER", "x")];
+    assert!(load_with(&text(&lines), &away).unwrap_err().contains("on this machine"));
+    for (lines, said) in [
+        (lines.replace(ID, "deputy"), "a UUID"),
+        (format!("provider = \"google\"\nmanaged_identity = \"{ID}\""), "managed_identity is for provider = \"entra\""),
+        (format!("{lines}\nassertion = {{ file = \"token\" }}"), "is enough"),
+    ] {
+        let error = load(&text(&lines)).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
 }
