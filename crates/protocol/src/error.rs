@@ -242,6 +242,7 @@ reasons! {
     UserinfoMismatch, "userinfo_mismatch", ServerError, "The identity provider's userinfo is about somebody else.";
     SubjectNotAllowed, "subject_not_allowed", AccessDenied, "Your account is not allowed to use this server. Ask its operator for access.";
     GroupsElsewhere, "groups_elsewhere", AccessDenied, "Access to this server depends on a group, and the identity provider does not tell which groups your account is in: they are too many. Ask the operator of this server.";
+    BackendTokenRefused, "backend_token_refused", AccessDenied, "The identity provider gives you no access to the service behind this server. An administrator there may have to agree to it first.";
     ScopesNotAllowed, "scopes_not_allowed", AccessDenied, "Your account may not have any of the rights that the application asks for. Ask the operator of this server.";
 
     // The token endpoint

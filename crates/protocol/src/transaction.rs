@@ -205,6 +205,12 @@ impl IdpAnswer {
         &self.pending.id
     }
 
+    /// What the client asked to reach.
+    #[must_use]
+    pub fn resource(&self) -> &ResourceUri {
+        &self.pending.resource
+    }
+
     /// Where a refusal goes from here on: the person approved, so it may travel.
     #[must_use]
     pub fn redirect(&self) -> &TrustedRedirect {

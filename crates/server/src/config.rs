@@ -104,4 +104,7 @@ pub struct ServerConfig {
     pub name: String,
     /// The scopes that exist there.
     pub scopes: Scopes,
+    /// The scopes of the one API behind it that is called in the name of the person, such as `api://BACKEND/Tools.Call`: it is sent a token made
+    /// for it. Every provider must be [`Entra`] with `on_behalf`.
+    pub on_behalf_of: Vec<String>,
 }

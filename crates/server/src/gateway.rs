@@ -27,6 +27,7 @@ use crate::error::Failure;
 use crate::idp::Providers;
 use crate::keyring::{self, Keyring};
 use crate::master;
+use crate::proxy::backend_token::{BackendTokens, Sources as TokenSources};
 use crate::proxy::{Limits, Proxy, ProxyConfig};
 use crate::revocations::{POLL, Revoked};
 use crate::seal::Seal;
@@ -85,7 +86,7 @@ pub(crate) struct Shared {
     pub(crate) keyring: Keyring,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) revoked: Arc<Revoked>,
-    pub(crate) idps: Providers,
+    pub(crate) idps: Arc<Providers>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Transactions whose answer is in work or done here: spares the provider a second request. The store decides.
     pub(crate) answered: Cache<TransactionId, ()>,
@@ -99,6 +100,13 @@ pub(crate) struct Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// What the API behind this resource is called with, if not just with who is calling.
+    pub(crate) fn backend_tokens(&self, resource: &ResourceUri) -> Option<&BackendTokens> {
+        self.proxies.iter().find_map(|(_, proxy)| proxy.backend_tokens(resource))
     }
 }
 
@@ -212,6 +220,13 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
         named.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let idps = Providers::new(config.idps, issuer.as_str(), groups, &fetch, &clock).map_err(StartError::Config)?;
+    let idps = Arc::new(idps);
+    let backends = TokenSources {
+        idps: Arc::clone(&idps),
+        store: Arc::clone(&store),
+        seal: Arc::clone(&seal),
+        revoked: Arc::clone(&revoked),
+    };
     let mut proxies = Vec::new();
     for (resource, server) in catalog.iter().zip(&config.servers) {
         let verifier = Verifier::new(
@@ -231,6 +246,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
             origins: origins.origin_rule(),
             seal: Arc::clone(&seal),
             clock: Arc::clone(&clock),
+            tokens: BackendTokens::of(server, &backends).map_err(StartError::Config)?,
             limits: Limits::default(),
         });
         proxies.push((resource.path.clone(), proxy.map_err(Failure::from)?));

@@ -32,8 +32,11 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let listen = listen(file.listen.as_ref(), &url)?;
     let mut notes = Vec::new();
     let consent = consent(file.consent.as_ref(), &public_url, &mut notes)?;
-    let idps =
-        idp::providers(file.idp.0, access::asks_for_memberships(file.access.as_ref(), &file.scope), base, env, &mut notes)?;
+    let wanted = idp::Wanted {
+        memberships: access::asks_for_memberships(file.access.as_ref(), &file.scope),
+        on_behalf: file.server.iter().any(|server| server.on_behalf_of.is_some()),
+    };
+    let idps = idp::providers(file.idp.0, wanted, base, env, &mut notes)?;
     let known = access::known(&idps);
     let access = access::access(file.access, &idps, &mut notes)?;
     let servers = servers(&file.server)?;
@@ -257,6 +260,7 @@ fn one_server<'a>(server: &'a Server, seen: &mut HashSet<&'a str>) -> Result<Ser
         url: urls::backend(&server.url)?,
         name,
         scopes: server_scopes(server.scopes.as_ref())?,
+        on_behalf_of: idp::on_behalf_of(server.on_behalf_of.as_ref())?,
     })
 }
 

@@ -169,6 +169,7 @@ pub(super) struct Server {
     pub(super) url: Located<String>,
     pub(super) name: Option<Located<String>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
+    pub(super) on_behalf_of: Option<Located<Vec<String>>>,
 }
 
 /// `[[scope]]`.

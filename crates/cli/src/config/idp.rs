@@ -1,37 +1,23 @@
 //! `[idp]`, or several `[[idp]]`: from a provider's name and what its console says to what the server library takes.
 
 mod credential;
+mod entra;
 
 use std::path::Path;
 
-use deputy_protocol::claims::{TenantId, Tenants};
-use deputy_protocol::resource::is_loopback_host;
 use deputy_protocol::scope::Scope;
 use deputy_protocol::{IdpName, Issuer};
 use deputy_server::IdpConfig;
-use deputy_server::config::{ClaimNames, Credential, Entra, GitHub, IdpKind, OAuth, RsaAlgorithm};
+use deputy_server::config::{ClaimNames, Credential, GitHub, IdpKind, OAuth, RsaAlgorithm};
 use url::Url;
 
 use super::file::Idp;
 use super::place::{Located, Place};
 use super::presets::{self, ENTRA, GITHUB, OAUTH2, Preset};
 use super::{Env, Problem, urls};
+pub(super) use entra::on_behalf_of;
 
 const FROM_CONSOLE: &str = "Copy the client secret from the identity provider's console.";
-/// What sits in front of people's words for a tenant: the id is what tokens carry.
-const TENANT_ID: &str = "tenant is the directory's id, a UUID such as \"11111111-2222-3333-4444-555555555555\": in the console under Overview, \
-                         \"Directory (tenant) ID\".";
-/// Where Entra and Graph are, by the name of the cloud.
-const CLOUDS: &[(&str, &str, &str)] = &[
-    ("global", "https://login.microsoftonline.com", GRAPH),
-    ("us", "https://login.microsoftonline.us", "https://graph.microsoft.us"),
-    ("china", "https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn"),
-];
-/// Graph of the global cloud and of external tenants.
-const GRAPH: &str = "https://graph.microsoft.com";
-/// What lets us ask Graph which groups somebody is in.
-const GRAPH_SCOPE: &str = "User.Read";
-
 /// Providers where anybody can have an account.
 const OPEN_HOSTS: &[&str] =
     &["accounts.google.com", "login.microsoftonline.com", "github.com", "token.actions.githubusercontent.com", "gitlab.com"];
@@ -44,10 +30,19 @@ pub(super) struct Providers {
     pub(super) open: Vec<(IdpName, String)>,
 }
 
-/// Reads every provider. One alone needs no name. `memberships` says whether a rule asks for organisations or teams.
+/// What the rest of the file wants of providers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// A rule asks for organisations or teams, which GitHub tells on its own.
+    pub(super) memberships: bool,
+    /// A server's API is called in the name of people.
+    pub(super) on_behalf: bool,
+}
+
+/// Reads every provider. One alone needs no name.
 pub(super) fn providers(
     idps: Vec<Idp>,
-    memberships: bool,
+    wanted: Wanted,
     base: &Path,
     env: Env<'_>,
     notes: &mut Vec<String>,
@@ -55,7 +50,7 @@ pub(super) fn providers(
     let alone = idps.len() == 1;
     let mut found = Providers { configs: Vec::new(), open: Vec::new() };
     for idp in idps {
-        let reader = Reader { base, env, alone, memberships };
+        let reader = Reader { base, env, alone, wanted };
         let (config, open) = reader.read(idp, notes)?;
         if open {
             found.open.push((config.name.clone(), where_from(&config)));
@@ -70,14 +65,18 @@ struct Reader<'a> {
     base: &'a Path,
     env: Env<'a>,
     alone: bool,
-    /// Whether a rule asks what people belong to at GitHub.
-    memberships: bool,
+    wanted: Wanted,
 }
 
 impl Reader<'_> {
     fn read(&self, idp: Idp, notes: &mut Vec<String>) -> Result<(IdpConfig, bool), Problem> {
         let provider = idp.provider.as_ref().map_or("oidc", |provider| provider.value.as_str()).to_owned();
         let name = self.name(&idp, &provider)?;
+        if self.wanted.on_behalf && provider != ENTRA {
+            let place = idp.provider.as_ref().map_or(Place::File, |provider| provider.place.clone());
+            let text = "on_behalf_of of a [[server]] goes with provider = \"entra\" alone: no other provider gives such tokens.";
+            return Err(Problem::new(&place, text));
+        }
         let (config, open) = match provider.as_str() {
             ENTRA => self.entra(&idp, name)?,
             GITHUB => self.github(&idp, name)?,
@@ -119,7 +118,7 @@ impl Reader<'_> {
         let parsed =
             |raw: String| Issuer::parse(&raw).map_err(|_| Problem::new(&place, "url must be the address of a GitHub server."));
         let open = idp.url.is_none();
-        let github = GitHub { web: parsed(web)?, api: parsed(api)?, memberships: self.memberships };
+        let github = GitHub { web: parsed(web)?, api: parsed(api)?, memberships: self.wanted.memberships };
         let config = IdpConfig::github(name, github, client_id(idp)?, self.credential(idp, RsaAlgorithm::Rs256)?);
         let scopes = idp.scopes.as_ref().map_or_else(|| config.scopes.clone(), |scopes| scopes.value.clone());
         Ok((IdpConfig { scopes, ..config }, open))
@@ -201,25 +200,6 @@ impl Reader<'_> {
         };
         Ok((config, open))
     }
-
-    /// Microsoft Entra ID.
-    fn entra(&self, idp: &Idp, name: IdpName) -> Result<(IdpConfig, bool), Problem> {
-        if let Some(issuer) = &idp.issuer {
-            let text = "issuer is not needed with provider = \"entra\": it is made from tenant. Take it out.";
-            return Err(Problem::new(&issuer.place, text));
-        }
-        let (origin, template, graph) = entra_origin(idp)?;
-        let graph = asks_graph(idp)?.then_some(graph);
-        let tenants = Tenants::new(&template, tenants(idp)?).ok_or_else(|| Problem::new(&Place::File, TENANT_ID))?;
-        let credential = self.credential(idp, RsaAlgorithm::Ps256)?;
-        let config = IdpConfig::entra(name, Entra { origin, tenants, graph: graph.clone() }, client_id(idp)?, credential);
-        let mut scopes = scopes(idp.scopes.as_ref())?.unwrap_or_else(|| config.scopes.clone());
-        if graph.is_some() && !scopes.iter().any(|scope| scope == GRAPH_SCOPE) {
-            scopes.push(GRAPH_SCOPE.to_owned());
-        }
-        one_resource(&scopes, idp.scopes.as_ref())?;
-        Ok((IdpConfig { scopes, ..config }, false))
-    }
 }
 
 fn client_id(idp: &Idp) -> Result<String, Problem> {
@@ -265,61 +245,6 @@ fn is_open(issuer: &Issuer) -> bool {
     host.is_some_and(|host| OPEN_HOSTS.contains(&host.as_str()))
 }
 
-/// Whether Graph is to be asked about people in more groups than a token lists.
-fn asks_graph(idp: &Idp) -> Result<bool, Problem> {
-    match &idp.groups {
-        None => Ok(false),
-        Some(groups) if groups.value == "graph" => Ok(true),
-        Some(other) => {
-            let text =
-                "groups is \"graph\", which asks Microsoft Graph about people in more groups than a token lists, or is left out.";
-            Err(Problem::new(&other.place, text))
-        }
-    }
-}
-
-/// Where Entra is, how it writes issuers, and where Graph is.
-fn entra_origin(idp: &Idp) -> Result<(Issuer, String, Issuer), Problem> {
-    if let Some(authority) = &idp.authority {
-        let (origin, url) = urls::origin("authority", authority)?;
-        // An external tenant names its issuer by its id, wherever it is asked.
-        let external = url.host_str().is_some_and(|host| host.ends_with(".ciamlogin.com"));
-        let template = if external {
-            "https://{tenantid}.ciamlogin.com/{tenantid}/v2.0".to_owned()
-        } else {
-            format!("{origin}/{{tenantid}}/v2.0")
-        };
-        // A provider on this machine is one to develop against, and is its own Graph.
-        let graph = if url.host_str().is_some_and(is_loopback_host) { Ok(origin.clone()) } else { Issuer::parse(GRAPH) };
-        let graph = graph.map_err(|_| Problem::new(&authority.place, "authority has no Graph."))?;
-        return Ok((origin, template, graph));
-    }
-    let (cloud, place) = idp.cloud.as_ref().map_or(("global", &Place::File), |cloud| (cloud.value.as_str(), &cloud.place));
-    let known = CLOUDS.iter().find(|(name, ..)| *name == cloud);
-    let known = known.and_then(|(_, origin, graph)| Some((Issuer::parse(origin).ok()?, Issuer::parse(graph).ok()?)));
-    let (origin, graph) = known.ok_or_else(|| Problem::new(place, "cloud is \"global\" (the default), \"us\" or \"china\"."))?;
-    let template = format!("{origin}/{{tenantid}}/v2.0");
-    Ok((origin, template, graph))
-}
-
-/// The tenants, by their ids. Words such as `common` admit everybody's tenant and are none.
-fn tenants(idp: &Idp) -> Result<Vec<TenantId>, Problem> {
-    let (raw, place): (&[String], &Place) = match (&idp.tenant, &idp.tenants) {
-        (Some(_), Some(both)) => return Err(Problem::new(&both.place, "tenant or tenants, not both.")),
-        (Some(tenant), None) => (std::slice::from_ref(&tenant.value), &tenant.place),
-        (None, Some(tenants)) => (&tenants.value, &tenants.place),
-        (None, None) => return Err(Problem::new(&Place::File, format!("tenant is missing under [idp]. {TENANT_ID}"))),
-    };
-    if let Some(word) = raw.iter().find(|tenant| matches!(tenant.as_str(), "common" | "organizations" | "consumers")) {
-        let text = format!(
-            "\"{word}\" lets in people of every tenant in the world. List those that may come: tenants = [\"…\", \"…\"], by their ids."
-        );
-        return Err(Problem::new(place, text));
-    }
-    let parsed: Option<Vec<TenantId>> = raw.iter().map(|tenant| TenantId::parse(tenant)).collect();
-    parsed.filter(|tenants| !tenants.is_empty()).ok_or_else(|| Problem::new(place, TENANT_ID))
-}
-
 fn scopes(raw: Option<&Located<Vec<String>>>) -> Result<Option<Vec<String>>, Problem> {
     let Some(raw) = raw else { return Ok(None) };
     if let Some(bad) = raw.value.iter().find(|scope| Scope::parse(scope).is_err()) {
@@ -331,25 +256,6 @@ fn scopes(raw: Option<&Located<Vec<String>>>) -> Result<Option<Vec<String>>, Pro
         return Err(Problem::new(&raw.place, text));
     }
     Ok(Some(raw.value.clone()))
-}
-
-/// Entra gives an access token for one resource at a time (AADSTS28000): what stands before a scope's last slash names it, and nothing means
-/// Graph.
-fn one_resource(scopes: &[String], raw: Option<&Located<Vec<String>>>) -> Result<(), Problem> {
-    const OPENID: [&str; 4] = ["openid", "profile", "email", "offline_access"];
-    let apis = scopes.iter().filter(|scope| !OPENID.contains(&scope.as_str()));
-    let mut resources = apis.map(|scope| scope.rsplit_once('/').map_or(GRAPH, |(resource, _)| resource));
-    let first = resources.next();
-    match (resources.find(|other| Some(*other) != first), raw) {
-        (Some(other), Some(raw)) => {
-            let text = format!(
-                "scopes are for two resources, {} and {other}. Entra gives a token for one at a time.",
-                first.unwrap_or_default()
-            );
-            Err(Problem::new(&raw.place, text))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The preset's parameters with the operator's laid over them. Ours are ours.

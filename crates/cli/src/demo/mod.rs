@@ -132,6 +132,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
             url: backend.parse()?,
             name: "Demo tools".to_owned(),
             scopes: Scopes::parse("mcp")?,
+            on_behalf_of: Vec::new(),
         }],
         tokens: Lifetimes::default(),
         allowed_hosts: Vec::new(),

@@ -82,6 +82,16 @@ async fn finish(gateway: &Shared, request: &Incoming, params: &Params, state: &I
     }
     let turned_away = TurnedAway::prepared(idp, &signed_in.identity, answer.redirect());
     let admitted = gateway.rules.admit(signed_in.identity).map_err(|reason| turned_away.clone().because(reason))?;
+    if let Some(backend) = gateway.backend_tokens(answer.resource()) {
+        match Box::pin(backend.try_out(idp, &signed_in.tokens, gateway.clock.now())).await {
+            Ok(()) => {}
+            Err(IdpFailure { outage: false, wants: Some(claims), .. }) => {
+                return ask_again(gateway, request, idp, answer, &claims).await;
+            }
+            Err(failed) if failed.reason == Reason::BackendTokenRefused => return Err(turned_away.because(failed.reason)),
+            Err(failed) => return Err(failed.into()),
+        }
+    }
     let tokens = SealedTokens::of(gateway, &signed_in.tokens)?;
     let signed_in = answer.signed_in(admitted, &gateway.catalog).map_err(|reason| turned_away.because(reason))?;
     match signed_in.may_leave(&gateway.origins) {

@@ -75,13 +75,14 @@ impl IdpConfig {
     /// Microsoft Entra ID. Its ID tokens say all that it tells; the userinfo endpoint knows less, under another name for the person.
     #[must_use]
     pub fn entra(name: IdpName, entra: Entra, client_id: String, credential: Credential) -> Self {
+        let scopes = ["openid", "profile", "email", "offline_access"].map(str::to_owned);
         Self {
             name,
             label: Some("Microsoft".to_owned()),
+            scopes: scopes.into_iter().chain(entra.api_scope(&client_id)).collect(),
             kind: IdpKind::Entra(entra),
             client_id,
             credential,
-            scopes: ["openid", "profile", "email", "offline_access"].map(str::to_owned).to_vec(),
             offline_access: false,
             userinfo: false,
             parameters: Vec::new(),
@@ -175,6 +176,8 @@ pub struct Entra {
     /// Microsoft Graph of that cloud, to be asked about people in more groups than a token lists: `https://graph.microsoft.com`. The scope
     /// `User.Read` lets us; without Graph, such people come in by no group, and are kept out by any.
     pub graph: Option<Issuer>,
+    /// Whether access tokens are for this registration itself, to be exchanged for such that are for an API (on-behalf-of).
+    pub on_behalf: bool,
 }
 
 impl Entra {
@@ -184,6 +187,17 @@ impl Entra {
         match self.tenants.allowed() {
             [one] => one.as_str(),
             _ => "organizations",
+        }
+    }
+
+    /// The scope that says for which API the access token is to be; without one it is for nothing that we ask. Entra takes a registration's
+    /// own id only as it stands, without `api://` (AADSTS90009).
+    #[must_use]
+    pub fn api_scope(&self, client_id: &str) -> Option<String> {
+        match (self.on_behalf, &self.graph) {
+            (true, _) => Some(format!("{client_id}/.default")),
+            (false, Some(_)) => Some("User.Read".to_owned()),
+            (false, None) => None,
         }
     }
 

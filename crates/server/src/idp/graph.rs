@@ -8,7 +8,7 @@
 use deputy_fetch::{Client as FetchClient, Credentials, Endpoint};
 use deputy_protocol::claims::{Groups, TenantId as ObjectId, VerifiedIdentity};
 use deputy_protocol::secret::ClientSecret;
-use deputy_protocol::{Issuer, Reason};
+use deputy_protocol::{Issuer, Reason, Timestamp};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -31,9 +31,16 @@ impl Provider {
         &self,
         identity: VerifiedIdentity,
         token: &ClientSecret,
+        now: Timestamp,
     ) -> Result<VerifiedIdentity, IdpFailure> {
         match &self.config.kind {
-            IdpKind::Entra(Entra { graph: Some(graph), .. }) if identity.memberships().groups == Groups::Elsewhere => {
+            IdpKind::Entra(Entra { graph: Some(graph), on_behalf, .. }) if identity.memberships().groups == Groups::Elsewhere => {
+                // A token is for one API: that one is for us, so Graph's has to be asked for.
+                let exchanged = match on_behalf {
+                    true => Some(self.exchange(token, &format!("{graph}/User.Read"), now).await?.token),
+                    false => None,
+                };
+                let token = exchanged.as_ref().unwrap_or(token);
                 Ok(identity.with_groups(groups(&self.fetch, graph, token, &self.groups).await?))
             }
             IdpKind::OpenId { .. } | IdpKind::Entra(_) | IdpKind::GitHub(_) | IdpKind::OAuth(_) => Ok(identity),

@@ -1,9 +1,5 @@
 //! A managed identity of Azure's: what Azure itself says about the machine or the service that we run on, in place of a secret
 //! (learn.microsoft.com, "Configure an application to trust a managed identity").
-//!
-//! What this module guarantees:
-//! - One asks at a time, and for everybody who waits.
-//! - An assertion is renewed before its end; while nobody renews it, it counts to its end.
 
 use std::time::Duration;
 
@@ -11,36 +7,21 @@ use deputy_fetch::{Client as FetchClient, Credentials};
 use deputy_protocol::Timestamp;
 use deputy_protocol::secret::ClientSecret;
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use super::IdpFailure;
+use super::lease::{Lease, Lent};
 use crate::config::ManagedIdentity;
 
 /// How long before its end an assertion is renewed.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 /// How long Azure may take: it is on this machine.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long nobody asks again after a failure: those who waited for it share it.
-const PAUSE: Duration = Duration::from_secs(2);
 /// Longer counts no token of Azure's.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
 /// What Azure last said.
 #[derive(Debug, Default)]
-pub(super) struct Managed(Mutex<Last>);
-
-#[derive(Debug, Default)]
-struct Last {
-    kept: Option<Kept>,
-    /// When it failed to answer, and why.
-    failed: Option<(Timestamp, String)>,
-}
-
-#[derive(Clone, Debug)]
-struct Kept {
-    assertion: ClientSecret,
-    ends: Timestamp,
-}
+pub(super) struct Managed(Lease);
 
 /// The answer, in which numbers are texts.
 #[derive(Deserialize)]
@@ -58,11 +39,11 @@ enum Seconds {
 
 impl Seconds {
     fn at(&self) -> Option<Timestamp> {
-        match self {
+        let seconds = match self {
             Self::Number(seconds) => Some(*seconds),
             Self::Text(text) => text.parse().ok(),
-        }
-        .map(Timestamp::from_seconds)
+        };
+        seconds.map(Timestamp::from_seconds)
     }
 }
 
@@ -74,34 +55,21 @@ impl Managed {
         fetch: &FetchClient,
         now: Timestamp,
     ) -> Result<ClientSecret, IdpFailure> {
-        let mut last = self.0.lock().await;
-        if let Some(kept) = last.kept.as_ref().filter(|kept| now.after(AHEAD) < kept.ends) {
-            return Ok(kept.assertion.clone());
-        }
-        let failed = last.failed.take().filter(|(when, _)| now < when.after(PAUSE));
-        let asked = match failed {
-            Some((when, why)) => Err((when, why)),
-            None => ask(identity, &fetch.within(PATIENCE), now).await.map_err(|why| {
+        let asked = async {
+            ask(identity, &fetch.within(PATIENCE), now).await.map_err(|why| {
                 tracing::warn!(
                     target: "deputy::idp", detail = why,
                     "Azure gives no token for the managed identity; nobody is signed out for it. Does deputy run in Azure, with this user-assigned \
                      identity?"
                 );
-                (now, why)
-            }),
+                IdpFailure::outage(why)
+            })
         };
-        match asked {
-            Ok(kept) => Ok(last.kept.insert(kept).assertion.clone()),
-            Err((when, why)) => {
-                last.failed = Some((when, why.clone()));
-                let kept = last.kept.as_ref().filter(|kept| now < kept.ends);
-                kept.map(|kept| kept.assertion.clone()).ok_or_else(|| IdpFailure::outage(why))
-            }
-        }
+        self.0.token(now, AHEAD, asked).await
     }
 }
 
-async fn ask(identity: &ManagedIdentity, fetch: &FetchClient, now: Timestamp) -> Result<Kept, String> {
+async fn ask(identity: &ManagedIdentity, fetch: &FetchClient, now: Timestamp) -> Result<Lent, String> {
     let (name, value) = &identity.header;
     let answer =
         fetch.get(&identity.endpoint, Credentials::Named(name, value.clone())).await.map_err(|error| error.to_string())?;
@@ -111,5 +79,5 @@ async fn ask(identity: &ManagedIdentity, fetch: &FetchClient, now: Timestamp) ->
     let read: Answer = answer.json().map_err(|error| format!("the managed identity's endpoint: {error}"))?;
     let ends = read.expires_on.at().filter(|ends| now < *ends && *ends < now.after(LONGEST));
     let ends = ends.ok_or("the managed identity's endpoint gives a token that does not count now")?;
-    Ok(Kept { assertion: ClientSecret::from_text(read.access_token), ends })
+    Ok(Lent { token: ClientSecret::from_text(read.access_token), ends })
 }

@@ -9,8 +9,10 @@
 mod breaker;
 mod credential;
 mod graph;
+mod lease;
 mod managed;
 pub(crate) mod metadata;
+mod on_behalf;
 mod profile;
 mod providers;
 mod renew;
@@ -38,6 +40,7 @@ use crate::clock::Clock;
 use crate::config::{IdpConfig, IdpKind};
 use crate::error::Failure;
 use breaker::Breaker;
+pub(crate) use lease::{Lease, Lent};
 use managed::Managed;
 use metadata::{Directory, Metadata, OFFLINE_ACCESS};
 use profile::Asker;
@@ -83,7 +86,7 @@ pub struct IdpFailure {
 }
 
 impl IdpFailure {
-    fn refused(reason: Reason, detail: impl Into<String>) -> Self {
+    pub(crate) fn refused(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), outage: false, wants: None }
     }
 
@@ -92,7 +95,7 @@ impl IdpFailure {
         Self::refused(Reason::IdpGone, "no [[idp]] of today vouches for this person")
     }
 
-    fn outage(detail: impl Into<String>) -> Self {
+    pub(crate) fn outage(detail: impl Into<String>) -> Self {
         Self { reason: Reason::IdpUnavailable, detail: detail.into(), outage: true, wants: None }
     }
 }
@@ -316,7 +319,7 @@ impl Provider {
             None => {
                 let identity = self.identity(answer.signed_in()?, nonce, now).await?;
                 let identity = self.with_userinfo(&metadata, identity, &answer).await?;
-                self.with_unlisted_groups(identity, &answer.access_token).await?
+                self.with_unlisted_groups(identity, &answer.access_token, now).await?
             }
         };
         Ok(SignIn { identity, tokens: answer.into_tokens(self.lasting(), now) })

@@ -143,7 +143,7 @@ impl Provider {
             Some(userinfo) => identity.with_userinfo(userinfo).map_err(|_| other(Reason::IdpOtherSubject))?,
             None => identity,
         };
-        self.with_unlisted_groups(identity, &answer.access_token).await.map(Some)
+        self.with_unlisted_groups(identity, &answer.access_token, now).await.map(Some)
     }
 }
 

@@ -76,6 +76,11 @@ impl IdpTokens {
         self.refresh_token.is_some() || self.lasts
     }
 
+    /// The access token, while it counts.
+    pub(super) fn access_token(&self, now: Timestamp) -> Option<&ClientSecret> {
+        Some(&self.access_token).filter(|_| now < self.expires_at)
+    }
+
     /// The access token, if the provider can be asked with it whenever one likes: asking does not use it up.
     pub(crate) fn lasting(&self) -> Option<&ClientSecret> {
         Some(&self.access_token).filter(|_| self.lasts)
@@ -171,6 +176,11 @@ impl TokenAnswer {
             expires_at: now.after(self.lifetime),
             lasts,
         }
+    }
+
+    /// The access token alone, with its end.
+    pub(super) fn into_access_token(self, now: Timestamp) -> (ClientSecret, Timestamp) {
+        (self.access_token, now.after(self.lifetime))
     }
 
     /// What replaces `old`. A provider that sends no new refresh token means us to keep the old one (RFC 6749 §6, A-115).

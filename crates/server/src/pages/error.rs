@@ -101,9 +101,11 @@ impl Words {
             Reason::ConsentNotOurPage | Reason::TicketInvalid => Self::FOREIGN_PAGE,
             Reason::RedirectNotRegistered | Reason::IdpIssuerMismatch => Self::SUSPICIOUS_LINK,
             Reason::TransactionExpired => Self::EXPIRED,
-            Reason::SubjectNotAllowed | Reason::GroupsElsewhere | Reason::ScopesNotAllowed | Reason::TenantNotAllowed => {
-                Self::NOT_ALLOWED
-            }
+            Reason::SubjectNotAllowed
+            | Reason::GroupsElsewhere
+            | Reason::BackendTokenRefused
+            | Reason::ScopesNotAllowed
+            | Reason::TenantNotAllowed => Self::NOT_ALLOWED,
             Reason::ConsentDenied | Reason::IdpDenied => Self::DENIED,
             Reason::ClientUnknown => Self::UNKNOWN_CLIENT,
             Reason::NotFound => Self::NOT_FOUND,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use deputy_guard::{Permit, Verifier};
 use deputy_protocol::Reason;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::backend_token::BackendTokens;
 use super::body::Watch;
 use super::sessions::{Owner, Sessions};
 use super::{Limits, headers, refusal, response};
@@ -55,6 +56,7 @@ pub(super) struct Forwarder {
     clock: Arc<dyn Clock>,
     limits: Limits,
     open: Places<String>,
+    tokens: Option<Arc<BackendTokens>>,
 }
 
 impl fmt::Debug for Forwarder {
@@ -90,7 +92,16 @@ impl Forwarder {
             }
             _ => return Err(Reason::UrlInvalid),
         };
-        Ok(Self { backend, pool, sessions, verifier, clock, limits, open: Places::new(limits.open_requests) })
+        Ok(Self { backend, pool, sessions, verifier, clock, limits, open: Places::new(limits.open_requests), tokens: None })
+    }
+
+    /// One whose backend is called with such tokens.
+    pub(super) fn with(self, tokens: Option<Arc<BackendTokens>>) -> Self {
+        Self { tokens, ..self }
+    }
+
+    pub(super) fn tokens(&self) -> Option<&BackendTokens> {
+        self.tokens.as_deref()
     }
 
     /// Sends the request on and gives the cleaned answer. The permit is the proof that it may go.
@@ -103,10 +114,17 @@ impl Forwarder {
         };
         let Some(place) = self.open.take(permit.subject().to_owned()) else { return refusal::crowded() };
         let owner = self.sessions.owner(&permit);
-        let request = match self.outbound(&permit, &owner, request) {
+        let mut request = match self.outbound(&permit, &owner, request) {
             Ok(request) => request,
             Err((status, reason)) => return refusal::response(status, reason),
         };
+        let called_with = self.tokens.as_ref().map(|tokens| (Arc::clone(tokens), permit.grant().clone()));
+        if let Some((tokens, _)) = &called_with {
+            match tokens.authorization(&permit, self.clock.now()).await {
+                Ok(token) => _ = request.headers_mut().insert(AUTHORIZATION, token),
+                Err(failure) => return refusal::without_token(&self.verifier, &failure),
+            }
+        }
         let (verifier, clock) = (Arc::clone(&self.verifier), Arc::clone(&self.clock));
         let mut watch = Watch::new(permit, ends, verifier, clock, self.limits.recheck).holding(place);
         let answer = tokio::select! {
@@ -115,6 +133,9 @@ impl Forwarder {
         };
         match answer {
             Ok(answer) => {
+                if let (Some((tokens, grant)), StatusCode::UNAUTHORIZED) = (called_with, answer.status()) {
+                    tokens.forget(&grant).await;
+                }
                 let mut answer = response::cleaned(answer, watch);
                 self.sessions.wrap(owner, answer.headers_mut());
                 answer

@@ -7,6 +7,7 @@
 //!
 //! The order in [`Proxy::answer`] is that of requirements §2.3: host, origin, preflight, path, token, and then the rest.
 
+pub(crate) mod backend_token;
 mod body;
 mod cors;
 mod forward;
@@ -24,7 +25,7 @@ use axum::body::Body;
 use deputy_guard::Verifier;
 use deputy_protocol::Reason;
 use deputy_protocol::client::policy::ClientPolicy;
-use deputy_protocol::resource::ProtectedResource;
+use deputy_protocol::resource::{ProtectedResource, ResourceUri};
 use deputy_protocol::web::{AllowedOrigin, HostRule, OriginRule};
 use http::header::ORIGIN;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -32,6 +33,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use crate::clock::Clock;
 use crate::host::{self, only};
 use crate::seal::Seal;
+use backend_token::BackendTokens;
 use forward::Forwarder;
 use sessions::Sessions;
 
@@ -54,6 +56,8 @@ pub(crate) struct ProxyConfig {
     pub(crate) seal: Arc<Seal>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
+    /// What the API behind the server is called with, if not just with who is calling.
+    pub(crate) tokens: Option<Arc<BackendTokens>>,
     /// Limits; [`Limits::default`] is good.
     pub(crate) limits: Limits,
 }
@@ -104,10 +108,15 @@ impl Proxy {
     /// # Errors
     /// [`Reason::UrlInvalid`] for a backend that is no http(s) URL, [`Reason::Internal`] when the machine's certificates cannot be read.
     pub(crate) fn new(config: ProxyConfig) -> Result<Self, Reason> {
-        let ProxyConfig { resource, backend, verifier, clients, hosts, origins, seal, clock, limits } = config;
+        let ProxyConfig { resource, backend, verifier, clients, hosts, origins, seal, clock, tokens, limits } = config;
         let sessions = Sessions::new(seal, resource.uri.clone());
-        let forwarder = Forwarder::new(backend, sessions, Arc::clone(&verifier), Arc::clone(&clock), limits)?;
+        let forwarder = Forwarder::new(backend, sessions, Arc::clone(&verifier), Arc::clone(&clock), limits)?.with(tokens);
         Ok(Self { resource, verifier, clients, hosts, origins, clock, forwarder })
+    }
+
+    /// What the API behind it is called with, if it is this resource.
+    pub(crate) fn backend_tokens(&self, resource: &ResourceUri) -> Option<&BackendTokens> {
+        self.forwarder.tokens().filter(|_| self.resource.uri == *resource)
     }
 
     /// Answers one request, whatever it is.

@@ -1,10 +1,12 @@
 //! Answers of our own: JSON, never HTML, and never JSON-RPC codes, which are the backend's to give (PX-13).
 
 use axum::body::Body;
-use deputy_guard::Refused;
-use deputy_protocol::Reason;
+use deputy_guard::{Refused, Verifier};
+use deputy_protocol::{OAuthError, Reason};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
+
+use crate::error::Failure;
 
 /// A refusal with its reason.
 pub(super) fn response(status: StatusCode, reason: Reason) -> Response<Body> {
@@ -40,5 +42,22 @@ pub(super) fn crowded() -> Response<Body> {
 pub(super) fn unreachable(status: StatusCode) -> Response<Body> {
     let mut response = response(status, Reason::BackendUnreachable);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// There is no token to call the backend with. Only what a renewal or a new sign-in would mend is the client's matter (I12).
+pub(super) fn without_token(verifier: &Verifier, failure: &Failure) -> Response<Body> {
+    let reason = failure.reason();
+    if let Reason::TokenExpired | Reason::TokenRevoked | Reason::IdpGone = reason {
+        let challenged = if reason == Reason::TokenExpired { reason } else { Reason::TokenRevoked };
+        return of(&verifier.refuse(challenged));
+    }
+    let reference = failure.log("mcp");
+    tracing::debug!(reference, "no token for the backend");
+    let outage = reason.oauth() == OAuthError::TemporarilyUnavailable;
+    let mut response = response(if outage { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY }, reason);
+    if outage {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
     response
 }

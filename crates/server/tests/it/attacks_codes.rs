@@ -253,6 +253,7 @@ async fn a_176_resource_at_every_step() {
             url: config.servers[0].url.clone(),
             name: "Other".to_owned(),
             scopes: config.servers[0].scopes.clone(),
+            on_behalf_of: Vec::new(),
         };
         config.servers.push(other);
     })

@@ -22,7 +22,8 @@ const T3: &str = "33333333-aaaa-4bbb-8ccc-000000000003";
 fn entra(idp: &Idp, tenants: &[&str]) -> Entra {
     let origin = Issuer::parse(&idp.issuer).unwrap();
     let allowed = tenants.iter().map(|tenant| TenantId::parse(tenant).unwrap()).collect();
-    Entra { tenants: Tenants::new(&format!("{origin}/{{tenantid}}/v2.0"), allowed).unwrap(), graph: Some(origin.clone()), origin }
+    let tenants = Tenants::new(&format!("{origin}/{{tenantid}}/v2.0"), allowed).unwrap();
+    Entra { tenants, graph: Some(origin.clone()), origin, on_behalf: false }
 }
 
 /// How Entra says who signed in: the tenant `tid`, in a token whose issuer names `named`.
@@ -42,6 +43,14 @@ pub(crate) fn says(idp: &Idp, metadata: &str, tid: Value, named: &str) -> Faults
 }
 
 pub(crate) async fn with_entra(tenants: &[&str], metadata: &str, edit: impl FnOnce(&mut Config)) -> World {
+    try_with_entra(tenants, metadata, edit).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) async fn try_with_entra(
+    tenants: &[&str],
+    metadata: &str,
+    edit: impl FnOnce(&mut Config),
+) -> Result<World, StartError> {
     let clock = Arc::new(TestClock::new());
     let idp = Idp::start(Arc::clone(&clock)).await;
     idp.misbehave(says(&idp, metadata, json!(T1), T1));
@@ -50,7 +59,7 @@ pub(crate) async fn with_entra(tenants: &[&str], metadata: &str, edit: impl FnOn
         all.idps = vec![config];
         edit(all);
     });
-    started.await.unwrap_or_else(|error| panic!("{error}"))
+    started.await
 }
 
 #[tokio::test]
@@ -63,7 +72,10 @@ async fn a_139_entra_people_are_the_oid_in_an_allowed_tenant() {
         assert_eq!((&said["idp_sub"], &said["idp"]), (&json!("oid-of-alice"), &json!(format!("{}/{T1}/v2.0", world.idp.issuer))));
         // Asked where it answers for these tenants, with nothing of the client's (OC-12).
         let asked = world.idp.asked.lock().unwrap().last().cloned().unwrap();
-        assert!(!asked.contains_key("resource") && asked["scope"] == "openid profile email offline_access", "{asked:?}");
+        assert!(
+            !asked.contains_key("resource") && asked["scope"] == "openid profile email offline_access User.Read",
+            "{asked:?}"
+        );
         world.clock.advance(400);
         assert_eq!(world.refresh(&client, tokens["refresh_token"].as_str().unwrap()).await.status, 200, "and again at a refresh");
     }

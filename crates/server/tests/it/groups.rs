@@ -16,7 +16,7 @@ async fn with_rules(allow: &'static [&'static str], deny: &'static [&'static str
 }
 
 /// As Entra says it (learn.microsoft.com, "Groups overage claim").
-fn overage() -> Value {
+pub(crate) fn overage() -> Value {
     json!({ "_claim_names": { "groups": "src1" }, "_claim_sources": { "src1": { "endpoint": "https://graph.windows.net/x" } } })
 }
 

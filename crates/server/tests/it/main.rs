@@ -32,6 +32,7 @@ mod known_clients;
 mod lost_database;
 mod managed;
 mod masters;
+mod on_behalf;
 mod providers;
 mod register;
 mod remember;

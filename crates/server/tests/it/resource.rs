@@ -94,6 +94,7 @@ async fn a_177_a_token_for_one_server_is_worth_nothing_at_another() {
             url: config.servers[0].url.clone(),
             name: "Other".to_owned(),
             scopes: config.servers[0].scopes.clone(),
+            on_behalf_of: Vec::new(),
         };
         config.servers.push(other);
     })

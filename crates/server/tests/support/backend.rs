@@ -1,18 +1,19 @@
 //! An MCP server of a kind: counts requests, remembers the last one's headers, echoes bodies.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 #[derive(Default)]
 pub struct Backend {
     requests: AtomicUsize,
     headers: Mutex<HeaderMap>,
+    refuses: AtomicBool,
 }
 
 impl Backend {
@@ -29,6 +30,11 @@ impl Backend {
         self.requests.load(Ordering::SeqCst)
     }
 
+    /// Answers 401 from now on, or not.
+    pub fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
+    }
+
     pub fn header(&self, name: &str) -> Option<String> {
         let headers = self.headers.lock().expect("a lock");
         headers.get(name).map(|value| value.to_str().expect("ascii").to_owned())
@@ -38,5 +44,8 @@ impl Backend {
 async fn echo(State(backend): State<Arc<Backend>>, headers: HeaderMap, body: Bytes) -> Response {
     backend.requests.fetch_add(1, Ordering::SeqCst);
     *backend.headers.lock().expect("a lock") = headers;
+    if backend.refuses.load(Ordering::SeqCst) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     ([("content-type", "application/json")], body).into_response()
 }

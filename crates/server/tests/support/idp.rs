@@ -48,6 +48,8 @@ pub struct Faults {
     pub takes_assertions: bool,
     /// Edits the key set.
     pub keys: Option<Edit<Value>>,
+    /// How to refuse a token on behalf of somebody.
+    pub on_behalf: Option<(u16, Value)>,
     /// How Microsoft Graph answers which of the groups that it is asked about somebody is in; it is not there without.
     pub graph: Option<(u16, Value)>,
 }
@@ -278,6 +280,7 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(body): R
     let renewed = (form.get("grant_type").map(String::as_str) == Some("refresh_token")).then(|| form["refresh_token"].clone());
     match &renewed {
         Some(token) => *idp.refreshes.lock().expect("a lock").entry(token.clone()).or_default() += 1,
+        None if form.contains_key("assertion") => {}
         None => _ = idp.exchanges.fetch_add(1, Ordering::SeqCst),
     }
     if let Some((status, body)) = faults.token {
@@ -291,6 +294,7 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(body): R
         return refuse("invalid_client");
     }
     match renewed {
+        _ if form.get("grant_type").map(String::as_str) == Some(JWT_BEARER) => on_behalf(&idp, &form, &faults),
         Some(token) => refresh(&idp, &token, &form, &faults).await,
         None => exchange(&idp, &form, &faults),
     }
@@ -315,6 +319,22 @@ fn exchange(idp: &Idp, form: &HashMap<String, String>, faults: &Faults) -> Respo
             "id_token": id_token,
         }),
     )
+}
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// As Entra does it: the person's token for us against one for an API, as often as one likes.
+fn on_behalf(idp: &Idp, form: &HashMap<String, String>, faults: &Faults) -> Response {
+    if let Some((status, error)) = &faults.on_behalf {
+        return answer(*status, error);
+    }
+    let (assertion, scope) = (&form["assertion"], &form["scope"]);
+    assert_eq!(form["requested_token_use"], "on_behalf_of");
+    if !assertion.starts_with("IDP-ACCESS-CANARY") {
+        return refuse("invalid_grant");
+    }
+    let count = idp.forms.lock().expect("a lock").iter().filter(|form| form.contains_key("assertion")).count();
+    answer(200, &json!({ "access_token": format!("API-CANARY-{count}-{scope}"), "token_type": "Bearer", "expires_in": 3600 }))
 }
 
 /// RFC 6749 §6, with rotation: a token is good for one use.

@@ -143,6 +143,7 @@ impl World {
                 url: backend_url.parse().expect("a URL"),
                 name: "Test tools".to_owned(),
                 scopes: Scopes::parse("read write").expect("scopes"),
+                on_behalf_of: Vec::new(),
             }],
             clients: Vec::new(),
             client_policy: ClientPolicy::default(),

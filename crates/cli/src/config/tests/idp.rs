@@ -208,3 +208,32 @@ fn a_managed_identity_is_asked_where_azure_says() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn a_server_s_api_is_called_in_the_name_of_people_of_entra() {
+    let entra = format!("provider = \"entra\"\ntenant = \"{TENANT}\"");
+    let with_api = |idp: &str, api: &str| with(idp).replace("[[server]]", &format!("[[server]]\non_behalf_of = {api}"));
+    let scopes = |idp: &str| {
+        let config = load(&with_api(idp, "[\"api://backend/Tools.Call\"]")).unwrap().server;
+        assert_eq!(config.servers[0].on_behalf_of, ["api://backend/Tools.Call"]);
+        config.idps[0].scopes.join(" ")
+    };
+    // The token is for ourselves, to be exchanged, and for nobody else: also where Graph is asked.
+    let client_id = load(GOOD).unwrap().server.idps.remove(0).client_id;
+    let own = format!("openid profile email offline_access {client_id}/.default");
+    assert_eq!(scopes(&entra), own);
+    assert_eq!(scopes(&format!("{entra}\ngroups = \"graph\"")), own);
+    assert_eq!(scopes(&format!("{entra}\nscopes = [\"openid\", \"api://us/access\"]")), "openid api://us/access");
+    for (idp, api, said) in [
+        ("provider = \"google\"", "[\"api://backend/a\"]", "goes with provider = \"entra\" alone"),
+        (entra.as_str(), "[]", "is the scope of the API"),
+        (entra.as_str(), "[\"openid\"]", "is the scope of the API"),
+        (entra.as_str(), "[\"api://a/x y\"]", "is the scope of the API"),
+        (entra.as_str(), "[\"api://a/x\", \"api://b/x\"]", "two APIs"),
+    ] {
+        let error = load(&with_api(idp, api)).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    let public = with_api(&entra, "[\"api://backend/a\"]").replace("client_secret = { env = \"IDP_SECRET\" }", "");
+    assert!(load(&public).unwrap_err().contains("needs a credential"));
+}
