@@ -12,10 +12,10 @@ const ABOUT: &str = "Sign-in for any MCP server that cannot be turned into a con
 const BEGIN: &str = "\
 Where to begin:
   deputy demo                       everything on one machine, ready to click
-  deputy check -c deputy.toml       reads your configuration and says what it means
+  deputy check -c deputy.toml       says what your configuration means, and tries it out
   deputy serve -c deputy.toml       runs the gateway
 
-Exit codes: 0 done, 1 it could not run, 2 the command line is wrong, 3 the configuration is wrong.";
+Exit codes: 0 done, 1 it could not run or check found an error, 2 the command line is wrong, 3 the configuration is wrong.";
 
 const CONFIGURATION: &str = r#"The smallest useful deputy.toml:
 
@@ -78,9 +78,22 @@ pub(crate) enum Command {
     Clients(ClientsArgs),
     /// Bring the tables of a PostgreSQL database up to date (SQLite's are at each start)
     Migrate(ConfigOptions),
-    /// Read the configuration and say what it means
+    /// Say what the configuration means, and try out everything that it names
     #[command(after_long_help = CONFIGURATION)]
-    Check(ConfigOptions),
+    Check(CheckArgs),
+}
+
+/// How to look.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) options: ConfigOptions,
+    /// Ask nobody: say what the configuration means
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What to do with the keys.

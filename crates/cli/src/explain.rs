@@ -136,9 +136,6 @@ pub(crate) fn settings(settings: &Settings) -> String {
         format!("of public addresses, as X-Forwarded-For of {} says", nets.join(", "))
     };
     row("limits", &format!("floods and guesses {of}"));
-    for note in &settings.notes {
-        row("note", note);
-    }
     format!("The configuration is valid.\n\n{}", text.trim_end())
 }
 

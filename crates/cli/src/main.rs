@@ -1,6 +1,7 @@
 //! The binary: command line, configuration, wiring.
 #![forbid(unsafe_code)]
 
+mod check;
 mod cli;
 mod clients;
 mod config;
@@ -18,11 +19,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, ClientsArgs, ClientsCommand, Command, ConfigOptions, DemoArgs, GrantsArgs, GrantsCommand, KeysArgs, KeysCommand};
+use cli::{
+    CheckArgs, Cli, ClientsArgs, ClientsCommand, Command, ConfigOptions, DemoArgs, GrantsArgs, GrantsCommand, KeysArgs,
+    KeysCommand,
+};
 use config::{ConfigError, Settings};
 
 /// What ended the program, with its exit code; 2 is clap's.
 enum Failure {
+    /// What `check` found, and has said.
+    Found,
     Run(String),
     Config(ConfigError),
 }
@@ -36,6 +42,7 @@ impl From<ConfigError> for Failure {
 fn main() -> ExitCode {
     let (text, code) = match run(Cli::parse()) {
         Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Found) => return ExitCode::FAILURE,
         Err(Failure::Run(text)) => (text, 1),
         Err(Failure::Config(error)) => (error.to_string(), 3),
     };
@@ -45,10 +52,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Check(options) => {
-            output::result(&explain::settings(&settings(&options)?));
-            Ok(())
-        }
+        Command::Check(args) => check(&args),
         Command::Serve(options) => {
             logging::start(&cli.log).map_err(Failure::Run)?;
             let settings = settings(&options)?;
@@ -90,6 +94,28 @@ fn run(cli: Cli) -> Result<(), Failure> {
             block_on(async move { demo::run(demo::DemoOptions { port, call }).await.map_err(|error| format!("{error:#}")) })
         }
     }
+}
+
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let settings = match settings(&args.options) {
+        Err(error) if args.json => {
+            output::result(&check::json(&check::refused(&error)).map_err(Failure::Run)?);
+            return Err(error.into());
+        }
+        settings => settings?,
+    };
+    let findings = if args.offline {
+        check::offline(&settings)
+    } else {
+        let settings = &settings;
+        block_on(async move { check::online(settings).await })?
+    };
+    if args.json {
+        output::result(&check::json(&findings).map_err(Failure::Run)?);
+    } else {
+        output::result(&format!("{}\n\n{}", explain::settings(&settings), check::human(&findings, output::has_colour())));
+    }
+    if findings.iter().any(|finding| finding.level == check::Level::Error) { Err(Failure::Found) } else { Ok(()) }
 }
 
 fn settings(options: &ConfigOptions) -> Result<Settings, ConfigError> {

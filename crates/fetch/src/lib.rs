@@ -17,12 +17,12 @@ mod guarded;
 mod tls;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use deputy_protocol::resource::is_loopback_host;
 use deputy_protocol::secret::ClientSecret;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -128,6 +128,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its media type in lower case, without parameters.
     pub media_type: String,
+    /// When it was sent, by the clock there (RFC 9110 §6.6.1).
+    pub date: Option<SystemTime>,
     /// Its body.
     pub body: Bytes,
 }
@@ -293,7 +295,8 @@ impl Client {
                     broken(error.to_string())
                 }
             })?;
-            Ok(Answer { status: parts.status, media_type: media_type(&parts.headers), body: body.to_bytes() })
+            let date = parts.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+            Ok(Answer { status: parts.status, media_type: media_type(&parts.headers), date, body: body.to_bytes() })
         };
         tokio::time::timeout(self.limits.time, exchange).await.unwrap_or_else(|_| {
             let sent = connection.connection_metadata().is_some();

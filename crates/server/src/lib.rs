@@ -38,6 +38,7 @@ mod serve;
 mod sources;
 mod store;
 mod token;
+pub mod trial;
 
 pub use clients::{ClientKeys, WrongKeys, invite};
 pub use config::{ClientAuth, ClientConfig, Config, Consent, DocumentsConfig, IdpConfig, ServerConfig, StoreConfig, WrongClient};

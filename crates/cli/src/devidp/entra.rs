@@ -143,6 +143,7 @@ pub(super) fn exchange(idp: &Idp, uri: &Uri, headers: &HeaderMap, form: &Fields)
         // An old refresh token goes on working beside the new one.
         // https://learn.microsoft.com/entra/identity-platform/refresh-tokens
         "refresh_token" => renewed(idp, field("refresh_token"))?,
+        "client_credentials" => return about_itself(idp, uri, field("scope")),
         _ => return Err(refusal("unsupported_grant_type", 70_003, "The grant type is not supported.")),
     };
     if issued.person.elsewhere && uri.path().starts_with(&format!("/{TENANT}/")) {
@@ -161,6 +162,24 @@ pub(super) fn exchange(idp: &Idp, uri: &Uri, headers: &HeaderMap, form: &Fields)
         return Err(refusal("invalid_scope", 70_011, "The scopes are for more than one resource."));
     }
     tokens(idp, issued)
+}
+
+/// A token about the application itself, for one API by its `.default`.
+/// <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
+fn about_itself(idp: &Idp, uri: &Uri, scope: &str) -> Result<Value, Refusal> {
+    if !uri.path().starts_with(&format!("/{TENANT}/")) {
+        return Err(refusal("invalid_request", 50_194, "Use a tenant-specific endpoint for this grant."));
+    }
+    let Some(api) = scope.strip_suffix("/.default") else {
+        return Err(refusal("invalid_scope", 70_011, "The scope of this grant is one API's .default."));
+    };
+    let now = SystemClock.now().seconds();
+    let claims = json!({
+        "iss": format!("{}/{TENANT}/v2.0", origin(idp)), "tid": TENANT, "aud": api.strip_prefix("api://").unwrap_or(api), "azp": idp.client_id, "ver": "2.0",
+        "iat": now, "nbf": now, "exp": now + 3600,
+    });
+    let access = idp.key.sign(&claims).map_err(|_| refusal("server_error", 90_033, "A transient error has occurred."))?;
+    Ok(json!({ "token_type": "Bearer", "expires_in": 3600, "access_token": access }))
 }
 
 fn redeemed(idp: &Idp, code: &str, verifier: &str, redirect_uri: &str) -> Result<Issued, Refusal> {

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::IdpFailure;
 use crate::clock::Clock;
-use crate::config::IdpKind;
+use crate::config::{Entra, IdpKind};
 
 /// How long metadata and keys are used before they are renewed.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -43,6 +43,19 @@ pub(super) struct Metadata {
     pub(super) iss_in_answers: bool,
     /// Whether it knows the scope `offline_access`.
     pub(super) offline_access: bool,
+    /// The scopes that it lists.
+    pub(super) scopes: Vec<String>,
+}
+
+impl Metadata {
+    /// This, where one tenant of several is asked by its own name: what a registration says of itself is for one tenant.
+    pub(super) fn at_tenant(&self, entra: &Entra) -> Self {
+        let token_endpoint = self.token_endpoint.url().as_str();
+        let tenant = entra.tenants.allowed().first().map_or_else(|| entra.path(), TenantId::as_str);
+        let at_tenant = token_endpoint.replacen(&format!("/{}/", entra.path()), &format!("/{tenant}/"), 1);
+        let token_endpoint = Endpoint::parse(&at_tenant).unwrap_or_else(|_| self.token_endpoint.clone());
+        Self { token_endpoint, ..self.clone() }
+    }
 }
 
 /// OpenID Connect Discovery §3.
@@ -281,6 +294,7 @@ fn fixed(authorization_endpoint: &str, token_endpoint: &str) -> Option<Arc<Metad
         basic: false,
         iss_in_answers: false,
         offline_access: false,
+        scopes: Vec::new(),
     }))
 }
 
@@ -304,6 +318,7 @@ fn checked(raw: RawMetadata, issuer: &str) -> Result<Metadata, IdpFailure> {
         basic: methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic")),
         iss_in_answers: raw.authorization_response_iss_parameter_supported,
         offline_access: raw.scopes_supported.iter().any(|scope| scope == OFFLINE_ACCESS),
+        scopes: raw.scopes_supported,
     })
 }
 

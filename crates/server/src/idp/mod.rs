@@ -17,6 +17,7 @@ mod profile;
 mod providers;
 mod renew;
 mod tokens;
+pub(crate) mod trial;
 mod userinfo;
 
 use std::collections::BTreeSet;

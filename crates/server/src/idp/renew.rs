@@ -159,7 +159,7 @@ fn refusal(answer: &Answer) -> Option<Renewal> {
     if code.is_none() && status.is_success() {
         return None;
     }
-    let detail = code.map_or_else(|| status_failure("the token endpoint", status).detail, |code| error_detail(status, code));
+    let detail = code.map_or_else(|| status_failure("the token endpoint", status).detail, |code| error_detail(answer, code));
     // What stands in front of the provider says these when it lost the provider's answer: the token may have been used (I9).
     let lost = code.is_none() && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
     Some(match code {
@@ -184,7 +184,7 @@ mod tests {
 
     fn outcome(status: u16, body: &str) -> (&'static str, Option<Reason>) {
         let status = StatusCode::from_u16(status).expect("a status");
-        match refusal(&Answer { status, media_type: String::new(), body: body.to_owned().into() }) {
+        match refusal(&Answer { status, media_type: String::new(), date: None, body: body.to_owned().into() }) {
             None => ("granted", None),
             Some(Renewal::Ended(failure)) => ("ended", Some(failure.reason)),
             Some(Renewal::Unused(failure)) => ("unused", Some(failure.reason)),
@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn oc_18_what_the_provider_says_in_words_is_not_kept() {
         let body = r#"{"error":"<b>say\nthis</b>","error_description":"and that"}"#.to_owned();
-        let refused = refusal(&Answer { status: StatusCode::BAD_REQUEST, media_type: String::new(), body: body.into() });
+        let refused =
+            refusal(&Answer { status: StatusCode::BAD_REQUEST, media_type: String::new(), date: None, body: body.into() });
         assert!(matches!(refused, Some(Renewal::Unused(failure)) if failure.detail.ends_with("(unreadable)")));
     }
 }

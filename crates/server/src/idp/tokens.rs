@@ -123,6 +123,14 @@ struct RawError {
     error: String,
     /// Entra: what a new sign-in has to ask for (learn.microsoft.com, "Claims challenges, claims requests, and client capabilities").
     claims: Option<String>,
+    #[serde(default, deserialize_with = "numbers")]
+    error_codes: Vec<u64>,
+}
+
+/// A list of numbers; anything else is none, and spoils nothing.
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    let said = serde_json::Value::deserialize(deserializer)?;
+    Ok(said.as_array().map(|list| list.iter().filter_map(serde_json::Value::as_u64).collect()).unwrap_or_default())
 }
 
 /// The longest that is passed on, in bytes: it goes into a URL.
@@ -143,7 +151,7 @@ impl TokenAnswer {
     pub(super) fn read(answer: &Answer) -> Result<Self, IdpFailure> {
         let malformed = |detail: &str| IdpFailure::refused(Reason::IdpAnswerMalformed, format!("the token endpoint {detail}"));
         if let Some(code) = error_code(answer) {
-            return Err(IdpFailure { wants: wants(answer), ..error_answer(answer.status, &code) });
+            return Err(IdpFailure { wants: wants(answer), ..error_answer(answer, &code) });
         }
         if answer.status != StatusCode::OK {
             return Err(status_failure("the token endpoint", answer.status));
@@ -201,10 +209,16 @@ pub(super) fn error_code(answer: &Answer) -> Option<String> {
     answer.json::<RawError>().ok().map(|raw| raw.error)
 }
 
+/// Entra's own numbers of an error (AADSTS…), a few at most.
+pub(super) fn error_numbers(answer: &Answer) -> Vec<u64> {
+    answer.json::<RawError>().map(|raw| raw.error_codes.into_iter().take(4).collect()).unwrap_or_default()
+}
+
 /// What may be logged of an error answer: only the code is kept, and only if it looks like one; the rest is the provider's prose.
-pub(super) fn error_detail(status: StatusCode, code: &str) -> String {
+pub(super) fn error_detail(answer: &Answer, code: &str) -> String {
     let plain = code.len() <= 64 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    format!("the token endpoint answered {status} {}", if plain { code } else { "(unreadable)" })
+    let numbers: String = error_numbers(answer).iter().map(|number| format!(" AADSTS{number}")).collect();
+    format!("the token endpoint answered {} {}{numbers}", answer.status, if plain { code } else { "(unreadable)" })
 }
 
 /// Whether an answer means "later".
@@ -212,9 +226,13 @@ pub(super) fn passes_by_itself(status: StatusCode, code: Option<&str>) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || code == Some("temporarily_unavailable")
 }
 
-fn error_answer(status: StatusCode, code: &str) -> IdpFailure {
-    let detail = error_detail(status, code);
-    if passes_by_itself(status, Some(code)) { IdpFailure::outage(detail) } else { IdpFailure::refused(Reason::IdpError, detail) }
+fn error_answer(answer: &Answer, code: &str) -> IdpFailure {
+    let detail = error_detail(answer, code);
+    if passes_by_itself(answer.status, Some(code)) {
+        IdpFailure::outage(detail)
+    } else {
+        IdpFailure::refused(Reason::IdpError, detail)
+    }
 }
 
 /// Seconds as a number or as digits; anything else is a default, and nothing is immortal.
@@ -230,7 +248,7 @@ mod tests {
 
     fn read(status: u16, body: &str) -> Result<TokenAnswer, IdpFailure> {
         let status = StatusCode::from_u16(status).expect("a status");
-        TokenAnswer::read(&Answer { status, media_type: String::new(), body: body.to_owned().into() })
+        TokenAnswer::read(&Answer { status, media_type: String::new(), date: None, body: body.to_owned().into() })
     }
 
     #[test]

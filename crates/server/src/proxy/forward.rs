@@ -33,13 +33,31 @@ type Upload = Limited<Body>;
 
 /// HTTP/1.1 to the backend; TLS with the machine's own trust store.
 #[derive(Clone)]
-enum Pool {
+pub(super) enum Pool {
     Plain(Client<HttpConnector, Upload>),
     Tls(Client<HttpsConnector<HttpConnector>, Upload>),
 }
 
 impl Pool {
-    async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, ClientError> {
+    /// The way to this server.
+    pub(super) fn to(uri: &Uri, limits: &Limits) -> Result<Self, Reason> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(limits.connect));
+        tcp.enforce_http(false);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_IDLE);
+        match uri.scheme_str() {
+            Some("http") => Ok(Self::Plain(builder.build(tcp))),
+            Some("https") => {
+                let tls = HttpsConnectorBuilder::new().try_with_platform_verifier().map_err(|_| Reason::Internal)?;
+                Ok(Self::Tls(builder.build(tls.https_only().enable_http1().wrap_connector(tcp))))
+            }
+            _ => Err(Reason::UrlInvalid),
+        }
+    }
+
+    pub(super) async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, ClientError> {
         match self {
             Self::Plain(client) => client.request(request).await,
             Self::Tls(client) => client.request(request).await,
@@ -78,20 +96,7 @@ impl Forwarder {
         if authority.as_str().contains('@') {
             return Err(Reason::UrlInvalid);
         }
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(limits.connect));
-        tcp.enforce_http(false);
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_IDLE);
-        let pool = match backend.scheme_str() {
-            Some("http") => Pool::Plain(builder.build(tcp)),
-            Some("https") => {
-                let tls = HttpsConnectorBuilder::new().try_with_platform_verifier().map_err(|_| Reason::Internal)?;
-                Pool::Tls(builder.build(tls.https_only().enable_http1().wrap_connector(tcp)))
-            }
-            _ => return Err(Reason::UrlInvalid),
-        };
+        let pool = Pool::to(&backend, &limits)?;
         Ok(Self { backend, pool, sessions, verifier, clock, limits, open: Places::new(limits.open_requests), tokens: None })
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod response;
 mod sessions;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -88,6 +88,14 @@ impl Sqlite {
         Ok(Self { readers, queue })
     }
 
+    /// Looks whether there is a database that can be read, and changes nothing.
+    pub(crate) async fn look(path: &Path) -> StoreResult<()> {
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).pragma("query_only", "ON");
+        let mut connection = connect(&options).await?;
+        sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut connection).await?;
+        Ok(())
+    }
+
     async fn read(&self) -> StoreResult<PoolConnection<Db>> {
         Ok(self.readers.acquire().await?)
     }
