@@ -12,6 +12,7 @@ const ABOUT: &str = "Sign-in for any MCP server that cannot be turned into a con
 const BEGIN: &str = "\
 Where to begin:
   deputy demo                       everything on one machine, ready to click
+  deputy init                       asks what is needed and writes deputy.toml
   deputy check -c deputy.toml       says what your configuration means, and tries it out
   deputy serve -c deputy.toml       runs the gateway
 
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Clients(ClientsArgs),
     /// Bring the tables of a PostgreSQL database up to date (SQLite's are at each start)
     Migrate(ConfigOptions),
+    /// Ask what is needed, explain the provider's console, and write deputy.toml
+    Init(Box<crate::init::Options>),
     /// Say what the configuration means, and try out everything that it names
     #[command(after_long_help = CONFIGURATION)]
     Check(CheckArgs),

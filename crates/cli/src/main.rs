@@ -9,6 +9,7 @@ mod demo;
 mod devidp;
 mod explain;
 mod grants;
+mod init;
 mod keys;
 mod logging;
 mod output;
@@ -52,6 +53,11 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Init(options) => {
+            let done = init::run(&options, std::io::stdin().lock(), std::io::stderr());
+            output::result(&done.map_err(Failure::Run)?);
+            Ok(())
+        }
         Command::Check(args) => check(&args),
         Command::Serve(options) => {
             logging::start(&cli.log).map_err(Failure::Run)?;

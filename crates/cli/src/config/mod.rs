@@ -27,6 +27,7 @@ use std::path::Path;
 
 pub(crate) use duration::{parse as parse_duration, show as show_duration};
 pub(crate) use place::{Place, Source};
+pub(crate) use presets::{known as known_provider, names as provider_names, open_to_everybody};
 
 /// Everything that `serve` and `check` need.
 #[derive(Debug)]

@@ -55,9 +55,6 @@ const fn yes() -> bool {
 }
 
 const FILES: &[(&str, &str)] = &[
-    ("oidc", include_str!("oidc.toml")),
-    (OAUTH2, include_str!("oauth2.toml")),
-    ("discord", include_str!("discord.toml")),
     ("google", include_str!("google.toml")),
     ("okta", include_str!("okta.toml")),
     ("auth0", include_str!("auth0.toml")),
@@ -67,6 +64,9 @@ const FILES: &[(&str, &str)] = &[
     ("workos", include_str!("workos.toml")),
     ("authentik", include_str!("authentik.toml")),
     ("zitadel", include_str!("zitadel.toml")),
+    ("discord", include_str!("discord.toml")),
+    ("oidc", include_str!("oidc.toml")),
+    (OAUTH2, include_str!("oauth2.toml")),
 ];
 
 /// The providers that have rooms of their own in the code.
@@ -76,7 +76,7 @@ pub(super) const GITHUB: &str = "github";
 pub(super) const OAUTH2: &str = "oauth2";
 
 /// The names that `provider` may have.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     [ENTRA, GITHUB].into_iter().chain(FILES.iter().map(|(name, _)| *name))
 }
 
@@ -95,6 +95,19 @@ pub(super) fn named(name: &str) -> Result<Preset, String> {
     };
     // The files are part of the program, and a test reads all of them.
     toml::from_str(text).map_err(|error| format!("the preset \"{name}\" cannot be read: {}", error.message()))
+}
+
+/// Whether there is a provider of this name.
+///
+/// # Errors
+/// What to write instead.
+pub(crate) fn known(name: &str) -> Result<(), String> {
+    if [ENTRA, GITHUB].contains(&name) { Ok(()) } else { named(name).map(drop) }
+}
+
+/// Whether anybody can have an account at this provider.
+pub(crate) fn open_to_everybody(name: &str) -> bool {
+    name == GITHUB || named(name).is_ok_and(|preset| preset.open_to_everybody)
 }
 
 impl Preset {
