@@ -9,6 +9,8 @@ mod draft;
 pub(crate) mod guide;
 
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod tests;
 
 use std::fs::OpenOptions;
