@@ -1,7 +1,7 @@
 //! `deputy demo --call`: one complete sign-in, driven as an MCP client without an SDK would, each step with what protects it; then the two
 //! halves of the published attack, refused.
 
-mod browser;
+pub(crate) mod browser;
 mod narrator;
 
 use anyhow::Context as _;

@@ -1,6 +1,6 @@
 //! `deputy demo`: a provider, an MCP server and the gateway in one process, on this machine only, gone at the end.
 
-mod call;
+pub(crate) mod call;
 mod mcp;
 mod welcome;
 

@@ -9,7 +9,9 @@ use clap::{Args, ValueEnum};
 use deputy_protocol::secret::ClientSecret;
 use tokio::net::TcpListener;
 
-use super::{CLIENT_ID, Idp, TENANT};
+use super::entra::credential::{self, Certificate};
+use super::entra::{AccessTokens, Registration};
+use super::{CLIENT_ID, Idp, Manners, TENANT};
 use crate::{output, signals};
 
 /// Whose manners the provider has.
@@ -19,6 +21,12 @@ pub(crate) enum As {
     Entra,
     /// A plain OpenID provider
     Oidc,
+    /// Google
+    Google,
+    /// GitHub: an OAuth app
+    Github,
+    /// GitHub: a GitHub App, whose tokens end
+    GithubApp,
 }
 
 /// What `deputy devidp` is to be.
@@ -36,6 +44,15 @@ pub(crate) struct Options {
     /// A file with the application's secret
     #[arg(long, value_name = "FILE")]
     pub(crate) client_secret_file: PathBuf,
+    /// Entra: the application's certificate, in PEM, with an RSA key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Entra: where to write the token of a workload that the application trusts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) workload_token_file: Option<PathBuf>,
+    /// Entra: the version of access tokens for the application's own API
+    #[arg(long, value_name = "VERSION", value_enum, default_value = "2")]
+    pub(crate) access_tokens: AccessTokens,
     /// Where the application is called back
     #[arg(long, value_name = "URL", default_value = "http://localhost:8000/callback")]
     pub(crate) redirect_uri: String,
@@ -58,19 +75,35 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
     let origin = format!("http://{}", listener.local_addr()?);
     let ended = signals::shutdown().map_err(anyhow::Error::msg)?;
-    let entra = options.manners == As::Entra;
     let secret = ClientSecret::from_text(secret.to_owned());
-    let idp = Arc::new(Idp::with(&origin, options.redirect_uri, options.client_id, secret, entra)?);
+    let manners = match options.manners {
+        As::Oidc => Manners::Plain,
+        As::Google => Manners::Google,
+        As::Github => Manners::GitHub { app: false },
+        As::GithubApp => Manners::GitHub { app: true },
+        As::Entra => Manners::Entra(Box::new(Registration {
+            certificate: options.certificate.as_deref().map(Certificate::read).transpose()?,
+            access_tokens: options.access_tokens,
+        })),
+    };
+    let idp = Arc::new(Idp::with(&origin, options.redirect_uri, options.client_id, secret, manners)?);
+    if let Some(path) = &options.workload_token_file {
+        std::fs::write(path, credential::of_the_workload(&idp)?).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     output::result(&lines(&idp, &origin, &file.to_string()));
     deputy_server::serve(listener, idp.router(), ended).await.context("cannot go on")
 }
 
 /// What to write into deputy.toml.
-fn lines(idp: &Idp, origin: &str, secret: &str) -> String {
-    let who = if idp.entra {
-        format!("provider = \"entra\"\nauthority = \"{origin}\"\ntenant = \"{TENANT}\"")
-    } else {
-        format!("issuer = \"{}\"", idp.issuer)
+pub(super) fn lines(idp: &Idp, origin: &str, secret: &str) -> String {
+    let who = match idp.manners {
+        Manners::Entra(_) => format!("provider = \"entra\"\nauthority = \"{origin}\"\ntenant = \"{TENANT}\""),
+        Manners::GitHub { .. } => format!("provider = \"github\"\nurl = \"{origin}\""),
+        // As the preset google says it of the real one.
+        Manners::Google => format!(
+            "issuer = \"{origin}\"\nscopes = [\"openid\", \"profile\", \"email\"]\nparameters = {{ access_type = \"offline\", prompt = \"consent\" }}"
+        ),
+        Manners::Plain => format!("issuer = \"{}\"", idp.issuer),
     };
     let id = &idp.client_id;
     format!(
@@ -91,6 +124,9 @@ mod tests {
                 listen: listen.parse().expect("an address"),
                 client_id: CLIENT_ID.to_owned(),
                 client_secret_file: PathBuf::from("no such file"),
+                certificate: None,
+                workload_token_file: None,
+                access_tokens: AccessTokens::V2,
                 redirect_uri: "http://localhost:8000/callback".to_owned(),
             };
             let error = run(options).await.expect_err("refused").to_string();

@@ -4,11 +4,15 @@
 //! in the browser: the next time it redirects straight back. That memory is what the confused-deputy attack rides on, so that the flaw
 //! would show here if the gateway had it.
 
+mod browser;
 mod command;
 mod entra;
+mod github;
+mod google;
 mod memory;
 mod pages;
 mod people;
+mod plain;
 mod signing;
 
 use std::collections::HashMap;
@@ -16,22 +20,23 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{RawForm, RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use deputy_protocol::secret::{ClientSecret, sha256};
-use deputy_server::clock::{Clock as _, SystemClock};
+use deputy_protocol::secret::ClientSecret;
 use deputy_server::random;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use browser::{authorize, consent, login, logout};
 pub(crate) use command::{Options, run};
 use memory::{Memory, lock};
 pub(crate) use people::PEOPLE;
 use people::Person;
+use plain::{discovery, token};
 use signing::SigningKey;
 
 /// The directory's id, as Entra has one.
@@ -39,8 +44,6 @@ const TENANT: &str = "7d3f2c1a-0f64-4a8e-9c55-de0c0de0c0de";
 /// Our registration there.
 pub(crate) const CLIENT_ID: &str = "5f0e7a52-3b1d-4c1e-8a57-0000000demo";
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
-const FOREIGN_PAGE: &str = "This form was not sent from a page of this provider.";
-const SESSION_COOKIE: &str = "demo_idp_session";
 
 /// A browser's session: who is signed in, and whether the application was consented to.
 struct Session {
@@ -58,13 +61,47 @@ struct Issued {
     scope: String,
     /// Whether the request brought the `claims` of a challenge.
     stepped_up: bool,
+    /// Google: whether a refresh token comes with it.
+    offline: bool,
     at: Instant,
+}
+
+/// Whose manners the provider has.
+pub(crate) enum Manners {
+    /// Those of a plain OpenID provider.
+    Plain,
+    /// Those of Entra.
+    Entra(Box<entra::Registration>),
+    /// Those of Google.
+    Google,
+    /// Those of GitHub.
+    GitHub {
+        /// Whether it is a GitHub App, whose tokens end.
+        app: bool,
+    },
+}
+
+impl Issued {
+    /// Something for this person, and nothing more.
+    fn about(person: &'static Person) -> Self {
+        let none = String::new;
+        Self {
+            person,
+            nonce: None,
+            challenge: none(),
+            redirect_uri: none(),
+            scope: none(),
+            stepped_up: false,
+            offline: false,
+            at: Instant::now(),
+        }
+    }
 }
 
 /// The provider.
 pub(crate) struct Idp {
     issuer: String,
-    entra: bool,
+    manners: Manners,
     client_id: String,
     redirect_uri: String,
     secret: ClientSecret,
@@ -81,17 +118,28 @@ impl Idp {
     /// A provider at `origin` that knows one application, with this redirect URI.
     pub(crate) fn new(origin: &str, redirect_uri: String) -> anyhow::Result<Arc<Self>> {
         let secret = ClientSecret::from_text(URL_SAFE_NO_PAD.encode(random::bytes::<32>()?));
-        Ok(Arc::new(Self::with(origin, redirect_uri, CLIENT_ID.to_owned(), secret, false)?))
+        Ok(Arc::new(Self::with(origin, redirect_uri, CLIENT_ID.to_owned(), secret, Manners::Plain)?))
     }
 
-    fn with(origin: &str, redirect_uri: String, client_id: String, secret: ClientSecret, entra: bool) -> anyhow::Result<Self> {
+    fn with(
+        origin: &str,
+        redirect_uri: String,
+        client_id: String,
+        secret: ClientSecret,
+        manners: Manners,
+    ) -> anyhow::Result<Self> {
+        let (key, issuer) = match manners {
+            Manners::Plain => (SigningKey::es256(), format!("{origin}/{TENANT}/v2.0")),
+            Manners::Entra(_) => (SigningKey::rs256(), format!("{origin}/{TENANT}/v2.0")),
+            Manners::Google | Manners::GitHub { .. } => (SigningKey::rs256(), origin.to_owned()),
+        };
         Ok(Self {
-            issuer: format!("{origin}/{TENANT}/v2.0"),
-            entra,
+            issuer,
+            manners,
             client_id,
             redirect_uri,
             secret,
-            key: SigningKey::new()?,
+            key: key?,
             sessions: Mutex::new(Memory::default()),
             codes: Mutex::new(Memory::default()),
             refresh: Mutex::new(Memory::default()),
@@ -111,18 +159,39 @@ impl Idp {
 
     /// Everything that it answers.
     pub(crate) fn router(self: &Arc<Self>) -> Router {
-        let at = |path: &str| format!("/{TENANT}{path}");
+        let at = |path: &str| self.path(path);
         let router = Router::new()
-            .route(&at("/v2.0/.well-known/openid-configuration"), get(discovery))
-            .route(&at("/discovery/v2.0/keys"), get(keys))
             .route(&at("/oauth2/v2.0/authorize"), get(authorize))
             .route(&at("/oauth2/v2.0/logout"), get(logout))
             .route(&at("/login"), post(login))
             .route(&at("/consent"), post(consent))
-            .route(&at("/oauth2/v2.0/token"), if self.entra { post(entra::token) } else { post(token) })
             .route(&at("/userinfo"), get(userinfo));
-        let router = if self.entra { entra::more_routes(router) } else { router };
+        let router = match self.manners {
+            Manners::Entra(_) => entra::more_routes(router),
+            Manners::Google => google::routes(router),
+            Manners::GitHub { .. } => github::routes(router),
+            Manners::Plain => router
+                .route(&at("/v2.0/.well-known/openid-configuration"), get(discovery))
+                .route(&at("/discovery/v2.0/keys"), get(keys))
+                .route(&at("/oauth2/v2.0/token"), post(token)),
+        };
         router.with_state(Arc::clone(self))
+    }
+
+    /// The application's registration, at Entra.
+    fn entra(&self) -> Option<&entra::Registration> {
+        match &self.manners {
+            Manners::Entra(registration) => Some(registration),
+            Manners::Plain | Manners::Google | Manners::GitHub { .. } => None,
+        }
+    }
+
+    /// Where a page of its own lies: below the tenant, where there is one.
+    fn path(&self, path: &str) -> String {
+        match self.manners {
+            Manners::Plain | Manners::Entra(_) => format!("/{TENANT}{path}"),
+            Manners::Google | Manners::GitHub { .. } => path.to_owned(),
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -140,229 +209,8 @@ fn json_answer(status: StatusCode, body: &Value) -> Response {
     (status, [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], body.to_string()).into_response()
 }
 
-async fn discovery(State(idp): State<Arc<Idp>>) -> Response {
-    // Like Entra's, it does not mention PKCE, although PKCE works.
-    json_answer(
-        StatusCode::OK,
-        &json!({
-            "issuer": idp.issuer,
-            "authorization_endpoint": idp.url("/oauth2/v2.0/authorize"),
-            "token_endpoint": idp.url("/oauth2/v2.0/token"),
-            "userinfo_endpoint": idp.url("/userinfo"),
-            "end_session_endpoint": idp.url("/oauth2/v2.0/logout"),
-            "jwks_uri": idp.url("/discovery/v2.0/keys"),
-            "response_types_supported": ["code"],
-            "subject_types_supported": ["pairwise"],
-            "id_token_signing_alg_values_supported": ["ES256"],
-            "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
-            "scopes_supported": ["openid", "profile", "email", "offline_access"],
-        }),
-    )
-}
-
 async fn keys(State(idp): State<Arc<Idp>>) -> Response {
     json_answer(StatusCode::OK, &json!({ "keys": [idp.key.public()] }))
-}
-
-/// An authorization request of the one application, checked.
-struct Asked {
-    state: String,
-    nonce: Option<String>,
-    challenge: String,
-    scope: String,
-    stepped_up: bool,
-}
-
-impl Asked {
-    /// Reads a request, or says in Entra's manner what is wrong with it. Nothing wrong is ever redirected.
-    fn read(idp: &Idp, query: &Fields) -> Result<Self, &'static str> {
-        let is = |name: &str, value: &str| query.get(name).is_some_and(|found| found == value);
-        if !is("client_id", &idp.client_id) {
-            return Err("AADSTS700016: no application with this client_id is registered in the directory.");
-        }
-        if !is("redirect_uri", &idp.redirect_uri) {
-            return Err("AADSTS50011: the redirect_uri is not the one that is registered for the application.");
-        }
-        if query.contains_key("resource") {
-            return Err("AADSTS901002: the parameter 'resource' is not supported.");
-        }
-        if !is("response_type", "code") || !is("code_challenge_method", "S256") {
-            return Err("AADSTS900144: response_type=code and PKCE with S256 are required.");
-        }
-        let take = |name: &str| query.get(name).cloned().filter(|value| !value.is_empty());
-        let challenge = take("code_challenge").ok_or("AADSTS900144: code_challenge is missing.")?;
-        let scope = take("scope").unwrap_or_default();
-        if idp.entra && entra::resource(&scope).is_err() {
-            return Err("AADSTS28000: the scopes are for more than one resource.");
-        }
-        let stepped_up = query.contains_key("claims");
-        Ok(Self { state: take("state").unwrap_or_default(), nonce: take("nonce"), challenge, scope, stepped_up })
-    }
-}
-
-async fn authorize(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    let query = query.unwrap_or_default();
-    next_step(&idp, session_of(&headers).as_deref(), &query)
-}
-
-/// Where a browser with this session goes on: the sign-in page, the consent page, or straight back.
-fn next_step(idp: &Idp, session: Option<&str>, query: &str) -> Response {
-    let asked = match Asked::read(idp, &fields(query.as_bytes())) {
-        Ok(asked) => asked,
-        Err(text) => return pages::refused(text),
-    };
-    let known = session.and_then(|key| lock(&idp.sessions).get_mut(key).map(|session| (session.person, session.consented)));
-    match known {
-        None => sign_in(idp, query),
-        Some((person, false)) => pages::consent(&idp.url("/consent"), query, person),
-        Some((person, true)) => send_back(idp, person, asked),
-    }
-}
-
-fn sign_in(idp: &Idp, query: &str) -> Response {
-    let cases = if idp.entra { people::CASES } else { &[] };
-    pages::sign_in(&idp.url("/login"), query, PEOPLE.iter().chain(cases))
-}
-
-fn send_back(idp: &Idp, person: &'static Person, asked: Asked) -> Response {
-    let Asked { state, nonce, challenge, scope, stepped_up } = asked;
-    let issued =
-        Issued { person, nonce, challenge, redirect_uri: idp.redirect_uri.clone(), scope, stepped_up, at: Instant::now() };
-    let Some(code) = lock(&idp.codes).keep(issued) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let answer = form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).append_pair("state", &state).finish();
-    (StatusCode::SEE_OTHER, [(LOCATION, format!("{}?{answer}", idp.redirect_uri))]).into_response()
-}
-
-/// The session cookie. Cookies do not know ports, so its name is not one of the gateway's.
-fn session_of(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get(COOKIE)?.to_str().ok()?;
-    cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(SESSION_COOKIE)?.strip_prefix('=').map(str::to_owned))
-}
-
-/// Whether a form was sent from a page of this provider. Browsers say so in every POST.
-fn from_own_page(idp: &Idp, headers: &HeaderMap) -> bool {
-    let own = |origin: &str| idp.issuer.strip_prefix(origin).is_some_and(|rest| rest.starts_with('/'));
-    headers.get(ORIGIN).is_none_or(|origin| origin.to_str().is_ok_and(own))
-}
-
-async fn login(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(form): RawForm) -> Response {
-    if !from_own_page(&idp, &headers) {
-        return pages::refused(FOREIGN_PAGE);
-    }
-    let form = fields(&form);
-    let query = form.get("request").cloned().unwrap_or_default();
-    let Some(person) = form.get("person").and_then(|id| people::find(id)) else {
-        return sign_in(&idp, &query);
-    };
-    let Some(key) = lock(&idp.sessions).keep(Session { person, consented: false }) else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let mut response = next_step(&idp, Some(&key), &query);
-    if let Ok(cookie) = HeaderValue::from_str(&format!("{SESSION_COOKIE}={key}; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400")) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
-    }
-    response
-}
-
-/// Forgets who is signed in, so that somebody else can be picked.
-async fn logout(State(idp): State<Arc<Idp>>, headers: HeaderMap) -> Response {
-    if let Some(session) = session_of(&headers) {
-        lock(&idp.sessions).take(&session);
-    }
-    let mut response = pages::signed_out();
-    let gone = format!("{SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
-    if let Ok(cookie) = HeaderValue::from_str(&gone) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
-    }
-    response
-}
-
-async fn consent(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(form): RawForm) -> Response {
-    if !from_own_page(&idp, &headers) {
-        return pages::refused(FOREIGN_PAGE);
-    }
-    let form = fields(&form);
-    let query = form.get("request").cloned().unwrap_or_default();
-    let session = session_of(&headers);
-    if form.get("consent").is_none_or(|answer| answer != "yes") {
-        return denied(&idp, &query);
-    }
-    if let Some(known) = session.as_deref()
-        && let Some(session) = lock(&idp.sessions).get_mut(known)
-    {
-        session.consented = true;
-    }
-    next_step(&idp, session.as_deref(), &query)
-}
-
-fn denied(idp: &Idp, query: &str) -> Response {
-    match Asked::read(idp, &fields(query.as_bytes())) {
-        Err(text) => pages::refused(text),
-        Ok(asked) => {
-            let answer = form_urlencoded::Serializer::new(String::new())
-                .append_pair("error", "access_denied")
-                .append_pair("state", &asked.state)
-                .finish();
-            (StatusCode::SEE_OTHER, [(LOCATION, format!("{}?{answer}", idp.redirect_uri))]).into_response()
-        }
-    }
-}
-
-async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(form): RawForm) -> Response {
-    let form = fields(&form);
-    match exchange(&idp, &headers, &form) {
-        Ok(body) => json_answer(StatusCode::OK, &body),
-        Err((status, error)) => {
-            json_answer(status, &json!({ "error": error, "error_description": "AADSTS: the demo provider refused this." }))
-        }
-    }
-}
-
-type Refusal = (StatusCode, &'static str);
-
-fn exchange(idp: &Idp, headers: &HeaderMap, form: &Fields) -> Result<Value, Refusal> {
-    const INVALID_GRANT: Refusal = (StatusCode::BAD_REQUEST, "invalid_grant");
-    if !is_the_application(idp, headers, form) {
-        return Err((StatusCode::UNAUTHORIZED, "invalid_client"));
-    }
-    let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let (person, nonce) = match field("grant_type") {
-        "authorization_code" => {
-            let issued = lock(&idp.codes).take(field("code")).ok_or(INVALID_GRANT)?;
-            let fits = URL_SAFE_NO_PAD.encode(sha256(field("code_verifier").as_bytes())) == issued.challenge
-                && field("redirect_uri") == issued.redirect_uri
-                && issued.at.elapsed() < CODE_LIFETIME;
-            if !fits {
-                return Err(INVALID_GRANT);
-            }
-            (issued.person, issued.nonce)
-        }
-        // Rotating: each refresh token works once.
-        "refresh_token" => (lock(&idp.refresh).take(field("refresh_token")).ok_or(INVALID_GRANT)?, None),
-        _ => return Err((StatusCode::BAD_REQUEST, "unsupported_grant_type")),
-    };
-    let failed = (StatusCode::INTERNAL_SERVER_ERROR, "server_error");
-    let access = lock(&idp.access).keep(person).ok_or(failed)?;
-    let refresh = lock(&idp.refresh).keep(person).ok_or(failed)?;
-    let id_token = idp.key.sign(&claims(idp, person, nonce)).map_err(|_| failed)?;
-    Ok(
-        json!({ "token_type": "Bearer", "expires_in": 3600, "access_token": access, "refresh_token": refresh, "id_token": id_token }),
-    )
-}
-
-fn claims(idp: &Idp, person: &Person, nonce: Option<String>) -> Value {
-    let now = SystemClock.now().seconds();
-    let token = [
-        ("iss", json!(idp.issuer)),
-        ("aud", json!(idp.client_id)),
-        ("tid", json!(TENANT)),
-        ("iat", json!(now)),
-        ("exp", json!(now + 300)),
-        ("nonce", json!(nonce)),
-    ];
-    let mut claims = person.claims();
-    claims.extend(token.map(|(name, value)| (name.to_owned(), value)));
-    Value::Object(claims)
 }
 
 /// The one client, by header or by form (RFC 6749 §2.3.1). Id and secret have no character that form encoding changes.
@@ -387,3 +235,5 @@ async fn userinfo(State(idp): State<Arc<Idp>>, headers: HeaderMap) -> Response {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;

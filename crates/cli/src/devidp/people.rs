@@ -18,6 +18,10 @@ pub(crate) struct Person {
     pub(super) disabled: bool,
     /// Has to come with a second factor.
     pub(super) second_factor: bool,
+    /// Has to come with a second factor before an application may call APIs in their name.
+    pub(super) factor_for_apis: bool,
+    /// Nobody agreed that an application calls APIs in their name.
+    pub(super) without_consent: bool,
     /// Is in the other tenant.
     pub(super) elsewhere: bool,
 }
@@ -33,6 +37,8 @@ const SOMEBODY: Person = Person {
     roles: &[],
     disabled: false,
     second_factor: false,
+    factor_for_apis: false,
+    without_consent: false,
     elsewhere: false,
 };
 
@@ -109,6 +115,26 @@ pub(super) const CASES: &[Person] = &[
         ..SOMEBODY
     },
     Person {
+        id: "step",
+        name: "Stella Step",
+        about: "Needs a second factor for the API behind",
+        email: "step@demo.example",
+        object: "57e90000-0000-4000-8000-000000000009",
+        groups: &["MCP Users"],
+        factor_for_apis: true,
+        ..SOMEBODY
+    },
+    Person {
+        id: "nobody",
+        name: "Nora Noconsent",
+        about: "Nobody agreed to the API behind",
+        email: "nora@demo.example",
+        object: "90c00000-0000-4000-8000-000000000010",
+        groups: &["MCP Users"],
+        without_consent: true,
+        ..SOMEBODY
+    },
+    Person {
         id: "other",
         name: "Olga Other",
         about: "Of another tenant",
@@ -124,7 +150,18 @@ pub(super) fn find(id: &str) -> Option<&'static Person> {
     PEOPLE.iter().chain(CASES).find(|person| person.id == id)
 }
 
+/// The person with this object id.
+pub(super) fn of_object(object: &str) -> Option<&'static Person> {
+    PEOPLE.iter().chain(CASES).find(|person| person.object == object)
+}
+
 impl Person {
+    /// A number that nobody else has.
+    pub(super) fn number(&self) -> u64 {
+        let digest = deputy_protocol::secret::sha256(self.object.as_bytes());
+        digest.iter().take(5).fold(0, |number, byte| number * 256 + u64::from(*byte))
+    }
+
     /// What the directory says about them. The subject is made for this application alone, as Entra's are.
     pub(super) fn claims(&self) -> Map<String, Value> {
         let claims = [

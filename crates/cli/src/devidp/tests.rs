@@ -1,5 +1,11 @@
+use super::browser::{SESSION_COOKIE, next_step};
+use super::plain::{Refusal, exchange};
 use super::*;
+use axum::extract::{RawForm, RawQuery};
 use deputy_fetch::{Client, Credentials, Endpoint};
+use deputy_protocol::secret::sha256;
+use http::HeaderValue;
+use http::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 
 const REDIRECT: &str = "http://localhost:8000/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

@@ -18,42 +18,42 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ANSWER_MAX: usize = 1 << 20;
 
 /// An answer, read to its end.
-pub(super) struct Answer {
-    pub(super) url: Url,
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) url: Url,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    pub(super) fn json(&self) -> anyhow::Result<Value> {
+    pub(crate) fn json(&self) -> anyhow::Result<Value> {
         serde_json::from_str(&self.text)
             .with_context(|| format!("{} {} is not JSON: {}", self.status, self.url.path(), self.text))
     }
 
     /// The OAuth error that it carries, or nothing.
-    pub(super) fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         let body = self.json().unwrap_or_default();
         body.get("error").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// Where it redirects to.
-    pub(super) fn location(&self) -> Option<Url> {
+    pub(crate) fn location(&self) -> Option<Url> {
         self.url.join(self.headers.get(LOCATION)?.to_str().ok()?).ok()
     }
 
     /// What it was, for a failed check: no value of a parameter, as codes and states are secrets.
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let location = self.location().map(|url| format!(" to {}", shape(&url))).unwrap_or_default();
         format!("{} from {}{location}", self.status, self.url.path())
     }
 
     /// A JSON-RPC answer, as JSON or as the last event of a stream.
-    pub(super) fn rpc(&self) -> anyhow::Result<Value> {
+    pub(crate) fn rpc(&self) -> anyhow::Result<Value> {
         if !self.header("content-type").starts_with("text/event-stream") {
             return self.json();
         }
@@ -67,23 +67,23 @@ fn last_event(stream: &str) -> Option<Value> {
 }
 
 /// An address without the values of its parameters.
-pub(super) fn shape(url: &Url) -> String {
+pub(crate) fn shape(url: &Url) -> String {
     let names: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
     format!("{}{} with [{}]", origin(url), url.path(), names.join(", "))
 }
 
 /// The value of a parameter.
-pub(super) fn parameter(url: &Url, name: &str) -> Option<String> {
+pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// `application/x-www-form-urlencoded` text.
-pub(super) fn encode(pairs: &[(&str, &str)]) -> String {
+pub(crate) fn encode(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 /// Sends one request and follows nothing.
-pub(super) async fn send(method: Method, url: &Url, headers: &[(&str, &str)], body: String) -> anyhow::Result<Answer> {
+pub(crate) async fn send(method: Method, url: &Url, headers: &[(&str, &str)], body: String) -> anyhow::Result<Answer> {
     let mut request = Request::builder().method(method).uri(url.as_str());
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -163,13 +163,15 @@ fn reference(name: &str) -> Option<char> {
 
 /// A browser with cookies of its own.
 #[derive(Default)]
-pub(super) struct Browser {
+pub(crate) struct Browser {
+    /// Whom its person picks at the demo's provider; Alice, if nobody else.
+    pub(crate) person: Option<&'static str>,
     jar: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Browser {
     /// The names of the cookies for an address.
-    pub(super) fn cookies(&self, url: &Url) -> Vec<String> {
+    pub(crate) fn cookies(&self, url: &Url) -> Vec<String> {
         self.jar.get(&origin(url)).map(|jar| jar.keys().cloned().collect()).unwrap_or_default()
     }
 
@@ -199,12 +201,12 @@ impl Browser {
     }
 
     /// Opens an address; redirects are the caller's to follow.
-    pub(super) async fn open(&mut self, url: &Url) -> anyhow::Result<Answer> {
+    pub(crate) async fn open(&mut self, url: &Url) -> anyhow::Result<Answer> {
         self.step(Method::GET, url, &[], String::new()).await
     }
 
     /// Presses a button of the page's form.
-    pub(super) async fn press(&mut self, page: &Answer, name: &str, value: &str) -> anyhow::Result<Answer> {
+    pub(crate) async fn press(&mut self, page: &Answer, name: &str, value: &str) -> anyhow::Result<Answer> {
         let form = Form::of(page)?;
         let mut pairs: Vec<(&str, &str)> = form.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         pairs.push((name, value));
@@ -215,7 +217,7 @@ impl Browser {
 
     /// Goes on from an answer: follows redirects and does what the demo's provider asks, until something else comes or a redirect leads to
     /// an address that begins with `stop`.
-    pub(super) async fn sign_in(&mut self, mut answer: Answer, provider: &str, stop: &str) -> anyhow::Result<Answer> {
+    pub(crate) async fn sign_in(&mut self, mut answer: Answer, provider: &str, stop: &str) -> anyhow::Result<Answer> {
         for _ in 0..12 {
             if let Some(next) = answer.location() {
                 if next.as_str().starts_with(stop) {
@@ -223,7 +225,7 @@ impl Browser {
                 }
                 answer = self.open(&next).await?;
             } else if origin(&answer.url) == provider && answer.text.contains("name=\"person\"") {
-                answer = self.press(&answer, "person", "alice").await?;
+                answer = self.press(&answer, "person", self.person.unwrap_or("alice")).await?;
             } else if origin(&answer.url) == provider && answer.text.contains("name=\"consent\"") {
                 answer = self.press(&answer, "consent", "yes").await?;
             } else if answer.text.contains("action=\"/finish\"") {
@@ -237,7 +239,7 @@ impl Browser {
 }
 
 /// The origin of an address.
-pub(super) fn origin(url: &Url) -> String {
+pub(crate) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
