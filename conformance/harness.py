@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
 NODE = str(MODULES / ".bin" / "node")
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CANAILLE = HERE / ".cache" / "canaille" / "bin" / "python"  # an environment of its own
+PASSWORD = "correct horse battery staple"  # of Alice, at the second provider
 OUT = HERE / "out"
 
 
@@ -138,19 +140,21 @@ class World:
         return answer.json()["access_token"]
 
 
+IDP = """\
+provider = "oidc"
+issuer = "{idp}"
+client_id = "deputy"
+client_secret = {{ file = "{folder}/idp-secret" }}
+"""
+
 CONFIGURATION = """\
 public_url = "{url}"
 listen = "127.0.0.1:{port}"
 data_dir = "{folder}/data"
 
-[idp]
-provider = "oidc"
-issuer = "{idp}"
-client_id = "deputy"
-client_secret = {{ file = "{folder}/idp-secret" }}
-
+{idps}
 [access]
-allow = ["domain:example.com"]
+allow = [{allow}]
 
 [[server]]
 path = "/mcp"
@@ -170,9 +174,10 @@ def world(
     env: dict[str, str] | None = None,
     tls: Authority | None = None,
     more: str = "",
+    second: bool = False,
 ):
     """Starts the services, yields a World, and ends them whatever happens. With `tls`, the gateway is known by the https address of a proxy
-    in front of it; `more` follows in its configuration."""
+    in front of it; `more` follows in its configuration. With `second`, there are two providers, `first` and `canaille`."""
     folder.mkdir(parents=True)
     gateway_port, idp_port, backend_port = free_port(), free_port(), free_port()
     inside, idp, backend = (f"http://{at}" for at in (f"localhost:{gateway_port}", f"127.0.0.1:{idp_port}", f"127.0.0.1:{backend_port}"))
@@ -182,7 +187,14 @@ def world(
     secret.write_text("not-a-secret-but-long-enough-for-a-test")
     secret.chmod(0o600)
     config = folder / "deputy.toml"
-    config.write_text(CONFIGURATION.format(url=url, port=gateway_port, folder=folder, idp=idp, backend=backend, lifetime=lifetime) + more)
+    other = f"http://127.0.0.1:{free_port()}" if second else None
+    idps = f"[idp]\n{IDP.format(idp=idp, folder=folder)}"
+    if second:
+        named = {"first": idp, "canaille": other}
+        idps = "\n".join(f'[[idp]]\nname = "{name}"\n{IDP.format(idp=issuer, folder=folder)}' for name, issuer in named.items())
+    allow = '"*"' if second else '"domain:example.com"'
+    here = {"url": url, "port": gateway_port, "folder": folder, "backend": backend, "lifetime": lifetime}
+    config.write_text(CONFIGURATION.format(idps=idps, allow=allow, **here) + more)
     with contextlib.ExitStack() as stack:
 
         def start(name: str, *command: str, **more) -> Service:
@@ -190,7 +202,11 @@ def world(
             stack.callback(service.stop)
             return service
 
-        provider = start("idp", NODE, "idp.mjs", str(idp_port), secret.read_text(), f"{url}/callback")
+        callback = f"{url}/callback/first" if second else f"{url}/callback"
+        provider = start("idp", NODE, "idp.mjs", str(idp_port), secret.read_text(), callback)
+        if second:
+            command = [str(CANAILLE), "canaille_idp.py", str(urlsplit(other).port), secret.read_text(), f"{url}/callback/canaille", PASSWORD]
+            start("canaille", *command).ready(f"{other}/.well-known/openid-configuration")
         server = start("backend", sys.executable, "backend.py", str(backend_port))
         provider.ready(f"{idp}/.well-known/openid-configuration")
         server.ready(f"{backend}/test/count")
