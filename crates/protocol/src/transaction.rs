@@ -166,6 +166,12 @@ impl AwaitingIdp {
         &self.request
     }
 
+    /// What was approved.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.pending.scopes
+    }
+
     /// The provider came back to this browser with `state`, at the address that is known to `idp` alone.
     ///
     /// # Errors

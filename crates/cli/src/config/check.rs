@@ -35,6 +35,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let wanted = idp::Wanted {
         memberships: access::asks_for_memberships(file.access.as_ref(), &file.scope),
         on_behalf: file.server.iter().any(|server| server.on_behalf_of.is_some()),
+        scopes: &file.scope,
     };
     let idps = idp::providers(file.idp.0, wanted, base, env, &mut notes)?;
     let known = access::known(&idps);

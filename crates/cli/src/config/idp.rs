@@ -11,7 +11,7 @@ use deputy_server::IdpConfig;
 use deputy_server::config::{ClaimNames, Credential, GitHub, IdpKind, OAuth, RsaAlgorithm};
 use url::Url;
 
-use super::file::Idp;
+use super::file::{Idp, ScopeEntry};
 use super::place::{Located, Place};
 use super::presets::{self, ENTRA, GITHUB, OAUTH2, Preset};
 use super::{Env, Problem, urls};
@@ -32,22 +32,36 @@ pub(super) struct Providers {
 
 /// What the rest of the file wants of providers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     /// A rule asks for organisations or teams, which GitHub tells on its own.
     pub(super) memberships: bool,
     /// A server's API is called in the name of people.
     pub(super) on_behalf: bool,
+    /// What is said about scopes: some have scopes of the provider's behind them.
+    pub(super) scopes: &'a [ScopeEntry],
+}
+
+impl<'a> Wanted<'a> {
+    /// The provider's scopes that stand behind ours.
+    fn mapped(self) -> impl Iterator<Item = &'a Located<String>> {
+        self.scopes.iter().flat_map(|entry| &entry.idp)
+    }
 }
 
 /// Reads every provider. One alone needs no name.
 pub(super) fn providers(
     idps: Vec<Idp>,
-    wanted: Wanted,
+    wanted: Wanted<'_>,
     base: &Path,
     env: Env<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Providers, Problem> {
     let alone = idps.len() == 1;
+    if let (false, Some(mapped)) = (alone, wanted.mapped().next()) {
+        let text =
+            "idp of a [[scope]] goes with one [idp] alone: of several, each knows its own scopes, and refuses those of others.";
+        return Err(Problem::new(&mapped.place, text));
+    }
     let mut found = Providers { configs: Vec::new(), open: Vec::new() };
     for idp in idps {
         let reader = Reader { base, env, alone, wanted };
@@ -65,7 +79,7 @@ struct Reader<'a> {
     base: &'a Path,
     env: Env<'a>,
     alone: bool,
-    wanted: Wanted,
+    wanted: Wanted<'a>,
 }
 
 impl Reader<'_> {

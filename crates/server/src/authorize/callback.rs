@@ -145,7 +145,8 @@ async fn ask_again(
     tracing::info!(target: "deputy::event", event = "idp_wants_more", transaction = %awaiting.id());
     // The answer that came is done with; the next one has a state and a code of its own.
     gateway.answered.invalidate(awaiting.id());
-    let location = idp.authorization_url_for(awaiting.request(), Some(claims)).await?;
+    let scopes = gateway.catalog.scope_rules().at_idp(awaiting.scopes());
+    let location = idp.authorization_url_for(awaiting.request(), &scopes, Some(claims)).await?;
     consent::leave(gateway, request, &awaiting, &location)
 }
 

@@ -94,7 +94,7 @@ pub(super) async fn ask_idp(
 ) -> Result<Response, Refusal> {
     let awaiting = approval.ask_idp(fresh(gateway, idp)?);
     // The provider may be away. Then the page says so, the decision stands, and the person can press the button again.
-    let location = idp.authorization_url(awaiting.request()).await?;
+    let location = idp.authorization_url(awaiting.request(), &gateway.catalog.scope_rules().at_idp(awaiting.scopes())).await?;
     tracing::info!(target: "deputy::event", event, transaction = %awaiting.id());
     leave(gateway, request, &awaiting, &location)
 }

@@ -244,27 +244,39 @@ impl Provider {
         scopes
     }
 
-    /// Where the browser goes to sign in. Only the parameters below are ever sent.
+    /// Where the browser goes to sign in. Only the parameters below are ever sent. `scopes` are asked for beside the configured ones: those
+    /// that the operator put behind what was approved.
     ///
     /// # Errors
     /// [`Reason::IdpUnavailable`] while the provider's metadata cannot be had.
-    pub async fn authorization_url(&self, request: &IdpRequest) -> Result<String, IdpFailure> {
-        self.authorization_url_for(request, None).await
+    pub async fn authorization_url(&self, request: &IdpRequest, scopes: &[&str]) -> Result<String, IdpFailure> {
+        self.authorization_url_for(request, scopes, None).await
     }
 
     /// [`Provider::authorization_url`], with the claims that the provider wants to be asked for.
     ///
     /// # Errors
     /// As [`Provider::authorization_url`].
-    pub(crate) async fn authorization_url_for(&self, request: &IdpRequest, wants: Option<&str>) -> Result<String, IdpFailure> {
+    pub(crate) async fn authorization_url_for(
+        &self,
+        request: &IdpRequest,
+        scopes: &[&str],
+        wants: Option<&str>,
+    ) -> Result<String, IdpFailure> {
         let metadata = self.directory.metadata().await?;
+        let mut asked = self.scopes_at(&metadata);
+        for scope in scopes {
+            if !asked.iter().any(|already| already == scope) {
+                asked.push((*scope).to_owned());
+            }
+        }
         let mut url = metadata.authorization_endpoint.url().clone();
         let nonce = self.config.kind.has_id_tokens().then(|| ("nonce", request.nonce.expose()));
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.config.client_id)
             .append_pair("redirect_uri", &self.redirect_uri)
-            .append_pair("scope", &self.scopes_at(&metadata).join(" "))
+            .append_pair("scope", &asked.join(" "))
             .append_pair("state", request.state.expose())
             .extend_pairs(nonce)
             .append_pair("code_challenge", request.verifier.challenge().as_str())

@@ -68,7 +68,7 @@ async fn pair(edit: impl FnOnce(&mut IdpConfig)) -> (Arc<Idp>, Arc<TestClock>, P
 
 async fn sign_in(provider: &Provider, clock: &TestClock) -> Result<SignIn, IdpFailure> {
     let request = request(provider);
-    let answer = get(&provider.authorization_url(&request).await?).await;
+    let answer = get(&provider.authorization_url(&request, &[]).await?).await;
     let code = answer.sent("code").unwrap();
     provider.redeem(&code, &request.verifier, &request.nonce, clock.now()).await
 }
@@ -93,7 +93,7 @@ fn resigned(header: Value) -> Edit<String> {
 async fn a_070_oc_12_the_provider_is_asked_with_exactly_our_parameters() {
     let (_idp, _, provider) = pair(|_| ()).await;
     let request = request(&provider);
-    let url = url::Url::parse(&provider.authorization_url(&request).await.unwrap()).unwrap();
+    let url = url::Url::parse(&provider.authorization_url(&request, &[]).await.unwrap()).unwrap();
     let names: Vec<_> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
     assert_eq!(
         names,
@@ -111,7 +111,7 @@ async fn offline_access_is_asked_for_where_the_provider_knows_it_and_the_operato
         let idp = Idp::start(Arc::clone(&clock)).await;
         idp.misbehave(Faults { discovery: Some(Arc::clone(&knows)), ..Faults::default() });
         let provider = provider(IdpConfig { offline_access, ..config(&idp.issuer) }, &clock, Limits::default());
-        let url = url::Url::parse(&provider.authorization_url(&request(&provider)).await.unwrap()).unwrap();
+        let url = url::Url::parse(&provider.authorization_url(&request(&provider), &[]).await.unwrap()).unwrap();
         assert_eq!(parameter(&url, "scope"), Some(provider.scopes().join(" ")), "what the consent page says");
         provider.scopes().join(" ")
     };
@@ -276,9 +276,9 @@ async fn a_132_a_crowd_waits_for_one_answer_not_for_one_each() {
     let crowd: Vec<_> = (0..30)
         .map(|_| {
             let provider = Arc::clone(&provider);
-            tokio::spawn(
-                async move { provider.authorization_url(&request(&provider)).await.is_err_and(|failure| failure.outage) },
-            )
+            tokio::spawn(async move {
+                provider.authorization_url(&request(&provider), &[]).await.is_err_and(|failure| failure.outage)
+            })
         })
         .collect();
     for one in crowd {
@@ -297,10 +297,10 @@ async fn a_132_while_one_renews_the_others_use_the_last_good() {
     scripted.reply(DISCOVERY, Reply::Silent);
     let renewing = tokio::spawn({
         let provider = Arc::clone(&provider);
-        async move { provider.authorization_url(&request(&provider)).await.is_ok() }
+        async move { provider.authorization_url(&request(&provider), &[]).await.is_ok() }
     });
     scripted.wait_for(DISCOVERY, 2).await;
-    assert!(provider.authorization_url(&request(&provider)).await.is_ok());
+    assert!(provider.authorization_url(&request(&provider), &[]).await.is_ok());
     assert!(!renewing.is_finished(), "nobody waited");
     renewing.abort();
 }

@@ -127,6 +127,27 @@ async fn the_pages_explain_scopes_and_the_last_one_shows_what_is_given() {
 }
 
 #[tokio::test]
+async fn the_provider_is_asked_for_what_stands_behind_the_approved_scopes_and_for_nothing_else() {
+    let behind = |name: &str, idp: &[&str]| ScopeRule {
+        idp: idp.iter().map(|&scope| scope.to_owned()).collect(),
+        ..ScopeRule::new(Scope::parse(name).unwrap())
+    };
+    let world = World::with(|config| {
+        config.servers[0].scopes = Scopes::parse("read write admin").unwrap();
+        config.scopes =
+            ScopeRules::new(vec![behind("write", &["files.write", "email"]), behind("admin", &["directory.all"])]).unwrap();
+    })
+    .await;
+    let client = world.register(HONEST).await;
+    for (scope, asked) in [("read write", "openid email files.write"), ("read", "openid email")] {
+        // What stands in a client's own request for the provider's scopes is no scope of ours.
+        let end = end_of(&world, &client, &format!("{scope} directory.all")).await;
+        assert!(end.sent("code").is_some(), "{}", end.text());
+        assert_eq!(world.idp.asked.lock().unwrap().pop().unwrap()["scope"], asked);
+    }
+}
+
+#[tokio::test]
 async fn rs_13_the_backend_is_told_all_that_a_scope_contains() {
     let world = World::with(writers).await;
     let client = world.register(HONEST).await;

@@ -50,7 +50,7 @@ impl Reader<'_> {
         // Whoever lists a scope of the registration's own API may do so under another name than we know.
         let listed = scopes.iter().any(|scope| api.as_ref() == Some(scope) || (self.wanted.on_behalf && is_of_an_api(scope)));
         scopes.extend(api.filter(|_| !listed));
-        one_resource(&scopes, idp.scopes.as_ref())?;
+        one_resource(&scopes, idp.scopes.as_ref(), self.wanted.mapped())?;
         Ok((IdpConfig { scopes, ..config }, false))
     }
 }
@@ -112,18 +112,21 @@ fn tenants(idp: &Idp) -> Result<Vec<TenantId>, Problem> {
 
 /// Entra gives an access token for one resource at a time (AADSTS28000): what stands before a scope's last slash names it, and nothing means
 /// Graph.
-fn one_resource(scopes: &[String], raw: Option<&Located<Vec<String>>>) -> Result<(), Problem> {
-    let mut resources = scopes.iter().filter(|scope| is_of_an_api(scope)).map(|scope| resource(scope));
-    let first = resources.next();
-    match (resources.find(|other| Some(*other) != first), raw) {
-        (Some(other), Some(raw)) => {
-            let text = format!(
-                "scopes are for two resources, {} and {other}. Entra gives a token for one at a time.",
-                first.unwrap_or_default()
-            );
-            Err(Problem::new(&raw.place, text))
+fn one_resource<'a>(
+    scopes: &'a [String],
+    raw: Option<&'a Located<Vec<String>>>,
+    mapped: impl Iterator<Item = &'a Located<String>>,
+) -> Result<(), Problem> {
+    let place = raw.map_or(&Place::File, |raw| &raw.place);
+    let all = scopes.iter().map(|scope| (scope, place)).chain(mapped.map(|scope| (&scope.value, &scope.place)));
+    let mut resources = all.filter(|(scope, _)| is_of_an_api(scope)).map(|(scope, place)| (resource(scope), place));
+    let Some((first, _)) = resources.next() else { return Ok(()) };
+    match resources.find(|(other, _)| *other != first) {
+        None => Ok(()),
+        Some((other, place)) => {
+            let text = format!("scopes are for two resources, {first} and {other}. Entra gives a token for one at a time.");
+            Err(Problem::new(place, text))
         }
-        _ => Ok(()),
     }
 }
 

@@ -27,6 +27,32 @@ fn each_word_about_a_scope_is_read() {
 }
 
 #[test]
+fn scopes_of_the_provider_go_with_one_provider_and_with_entra_for_one_api() {
+    let mapped = |idp: &str| {
+        let scope = "[[scope]]\nname = \"mcp\"\nidp = [\"api://files/Read\", \"openid\"]\n";
+        let server = "[[server]]\npath = \"/mcp\"\nurl = \"http://127.0.0.1:9000/mcp\"\n";
+        load(&format!("public_url = \"https://mcp.test\"\n{scope}{server}{idp}"))
+    };
+    let entra = |more: &str| {
+        mapped(&format!(
+            "[idp]\nprovider = \"entra\"\ntenant = \"11111111-2222-3333-4444-555555555555\"\nclient_id = \"c\"\n\
+             client_secret = {{ env = \"IDP_SECRET\" }}\n{more}"
+        ))
+    };
+    assert!(entra("").is_ok());
+    assert!(entra("scopes = [\"openid\", \"api://files/Write\"]").is_ok());
+    let two = entra("groups = \"graph\"").unwrap_err();
+    assert!(two.contains("deputy.toml:4:8: scopes are for two resources, https://graph.microsoft.com and api://files"), "{two}");
+    let github = |name: &str| {
+        format!(
+            "[[idp]]\nname = \"{name}\"\nprovider = \"github\"\nclient_id = \"c\"\nclient_secret = {{ env = \"IDP_SECRET\" }}\n"
+        )
+    };
+    let several = mapped(&format!("{}{}[access]\nallow = [\"*\"]\n", github("a"), github("b"))).unwrap_err();
+    assert!(several.contains("goes with one [idp] alone"), "{several}");
+}
+
+#[test]
 fn what_is_wrong_with_a_scope_is_said_where_it_stands() {
     let scope = |more: &str| with(&format!("[[scope]]\nname = \"files:write\"\n{more}\n")).unwrap_err();
     for (more, said) in [
