@@ -15,7 +15,9 @@ const SKEW_SEEN: Duration = Duration::from_secs(30);
 const SKEW_BREAKS: Duration = Duration::from_secs(5 * 60);
 
 pub(super) async fn tried(idp: &IdpConfig, config: &Config, alone: bool, fetch: &FetchClient) -> Vec<Finding> {
-    let trial = Box::pin(trial::provider(idp.clone(), &config.public_url, alone, fetch)).await;
+    let mut tried = idp.clone();
+    tried.scopes.extend(config.scopes.iter().flat_map(|rule| rule.idp.iter().cloned()));
+    let trial = Box::pin(trial::provider(tried, &config.public_url, alone, fetch)).await;
     read(&format!("provider {}", idp.name), idp, trial)
 }
 

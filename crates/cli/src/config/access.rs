@@ -2,7 +2,7 @@
 
 use deputy_protocol::IdpName;
 use deputy_protocol::access::{RuleError, Rules};
-use deputy_protocol::claims::Authority;
+use deputy_protocol::claims::{Authority, TenantId as ObjectId};
 use deputy_server::IdpConfig;
 use deputy_server::config::IdpKind;
 
@@ -124,11 +124,23 @@ pub(super) fn warn_of_dead_rules(place: &str, rules: &[String], idps: &Providers
             (Some(name), word)
         });
         let about = idps.configs.iter().filter(|idp| name.is_none_or(|name| idp.name.as_str() == name));
+        if idps.configs.iter().any(|idp| name.is_none_or(|name| idp.name.as_str() == name) && no_object_id(word, idp)) {
+            notes.push(format!(
+                "{place} \"{rule}\" is a group's name, and Microsoft Graph knows groups by their object ids: of people in more groups than a token \
+                 lists, it is not known. Write the group's object id."
+            ));
+        }
         let silent: Option<Vec<&str>> = about.map(|idp| silence(word, idp, denies)).collect();
         if let Some(why) = silent.as_deref().and_then(<[_]>::first) {
             notes.push(format!("{place} \"{rule}\" can never be true: {why}"));
         }
     }
+}
+
+/// Microsoft Graph is asked about groups by their object ids: of a name it says nothing.
+fn no_object_id(word: &str, idp: &IdpConfig) -> bool {
+    let by_graph = matches!(&idp.kind, IdpKind::Entra(entra) if entra.graph.is_some());
+    by_graph && word.strip_prefix("group:").is_some_and(|group| ObjectId::parse(group).is_none())
 }
 
 /// Why a provider never says what a rule asks about, if it never does.

@@ -11,11 +11,14 @@ mod clients;
 mod duration;
 mod file;
 mod idp;
+mod network;
 mod place;
 mod presets;
 mod scopes;
 mod secret;
+mod servers;
 mod suggest;
+mod tokens;
 mod urls;
 
 #[cfg(test)]

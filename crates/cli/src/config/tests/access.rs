@@ -76,6 +76,7 @@ fn open_doors_and_loose_names_get_a_second_look() {
 #[test]
 fn a_rule_that_can_never_be_true_gets_a_second_look() {
     let notes = |idp: &str, access: &str| with(idp, &format!("[access]\n{access}")).unwrap().notes;
+    let by_graph = format!("{}\ngroups = \"graph\"", entra());
     for (idp, access, said) in [
         (
             entra().as_str(),
@@ -84,6 +85,8 @@ fn a_rule_that_can_never_be_true_gets_a_second_look() {
         ),
         (entra().as_str(), "allow = [\"idp:entra/email:a@b.test\"]", "Entra does not say whether an address was verified"),
         (entra().as_str(), "deny = [\"team:acme/devs\"]", "deny \"team:acme/devs\" can never be true"),
+        (by_graph.as_str(), "allow = [\"group:Staff\"]", "Write the group's object id"),
+        (by_graph.as_str(), "deny = [\"idp:entra/group:Staff\"]", "Write the group's object id"),
         ("provider = \"google\"", "allow = [\"group:Staff\"]", "Google's tokens say nothing about groups"),
         ("issuer = \"https://login.example.com\"", "allow = [\"org:acme\"]", "organisations and teams of GitHub"),
     ] {
@@ -92,6 +95,7 @@ fn a_rule_that_can_never_be_true_gets_a_second_look() {
     }
     for (idp, access) in [
         (entra().as_str(), "deny = [\"domain:example.com\"]"),
+        (by_graph.as_str(), "allow = [\"group:99999999-2222-3333-4444-555555555555\"]"),
         (entra().as_str(), "allow = [\"group:Staff\", \"role:mcp.user\"]"),
         ("provider = \"google\"", "allow = [\"domain:example.com\"]"),
         ("issuer = \"https://login.example.com\"", "allow = [\"group:Staff\"]"),
