@@ -39,7 +39,11 @@ pub(super) fn read(about: &str, idp: &IdpConfig, trial: IdpTrial) -> Vec<Finding
     }
     match trial.keys {
         None => {}
-        Some(Ok(count)) => findings.push(found(Code::Keys, Level::Ok, format!("it publishes {count} usable keys."))),
+        Some(Ok(count)) => findings.push(found(
+            Code::Keys,
+            Level::Ok,
+            format!("it publishes {count} usable key{}.", if count == 1 { "" } else { "s" }),
+        )),
         Some(Err(why)) => {
             let text = format!("its keys cannot be used: {why}.");
             findings.push(

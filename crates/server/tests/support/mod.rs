@@ -198,6 +198,16 @@ impl World {
         started.unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// The same with one of its gateways: for what each process keeps to itself.
+    pub async fn as_one(mut self) -> Self {
+        self.others.clear();
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+        let listener = tokio::net::TcpListener::from_std(self.door.try_clone().expect("a second handle")).expect("a listener");
+        self.serving = tokio::spawn(deputy_server::serve(listener, self.gateway.router(), std::future::pending()));
+        self
+    }
+
     /// Does something to the database behind everybody's back.
     pub async fn sql(&self, statement: &str) {
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
