@@ -144,7 +144,7 @@ async fn nobody_is_signed_out_while_azure_is_silent() {
 #[tokio::test]
 async fn azure_is_asked_once_for_all_who_wait() {
     let azure = Azure::start().await;
-    let world = azure.world(of_machine(&azure)).await.as_one().await;
+    let world = azure.world(of_machine(&azure)).await.alone().await;
     azure.says(500, 0);
     let client = world.register(HONEST).await;
     let at_once = (0..8).map(|_| async { world.approve(&mut Browser::default(), &client).await.status.as_u16() });

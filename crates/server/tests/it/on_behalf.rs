@@ -51,7 +51,7 @@ async fn sign_in(world: &World, refusal: Option<(u16, Value)>) -> Answer {
 
 #[tokio::test]
 async fn the_api_is_called_with_a_token_of_the_person_that_is_made_for_it() {
-    let world = world().await.as_one().await;
+    let world = world().await.alone().await;
     let (_, access, _) = world.signed_in().await;
     let asked = world.idp.asked.lock().unwrap().last().cloned().unwrap();
     assert_eq!(asked["scope"], format!("openid {CLIENT_ID}/.default"));
@@ -72,7 +72,7 @@ async fn the_api_is_called_with_a_token_of_the_person_that_is_made_for_it() {
 
 #[tokio::test]
 async fn many_calls_at_once_ask_once() {
-    let world = world().await.as_one().await;
+    let world = world().await.alone().await;
     let (_, access, _) = world.signed_in().await;
     let calls = futures_util::future::join_all((0..16).map(|_| world.call(&access))).await;
     assert!(calls.iter().all(|answer| answer.status == 200));
@@ -81,7 +81,7 @@ async fn many_calls_at_once_ask_once() {
 
 #[tokio::test]
 async fn a_token_is_renewed_before_its_end_with_what_the_provider_last_gave() {
-    let world = world().await.as_one().await;
+    let world = world().await.alone().await;
     let (client, mut access, mut refresh) = world.signed_in().await;
     assert_eq!(world.call(&access).await.status, 200);
     for _ in 0..12 {

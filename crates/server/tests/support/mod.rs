@@ -199,7 +199,7 @@ impl World {
     }
 
     /// The same with one of its gateways: for what each process keeps to itself.
-    pub async fn as_one(mut self) -> Self {
+    pub async fn alone(mut self) -> Self {
         self.others.clear();
         self.serving.abort();
         let _ = (&mut self.serving).await;
