@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// The identity provider: entra, google, github, okta, … , oidc, oauth2
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
-    /// Where people and clients reach deputy: https://mcp.example.com
+    /// Where people and clients reach deputy: `https://mcp.example.com`
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
     /// What the provider needs beside, such as tenant=… or domain=…
