@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use deputy_fetch::Egress;
 use deputy_protocol::claims::TenantId;
 use deputy_protocol::client::policy::{DocumentPolicy, RegistrationPolicy};
+use deputy_protocol::mcp::rules::{CallRule, Otherwise, Pattern, Then};
 use deputy_protocol::redirect::{PrivateUse, RedirectRule, RedirectUri};
 use deputy_protocol::scope::ScopeRule;
 use deputy_server::config::{Credential, IdpKind};
@@ -34,6 +35,23 @@ fn provider(idp: &IdpConfig) -> String {
     };
     let offline = if idp.offline_access { ", and offline_access if it knows that" } else { "" };
     format!("{} at {whom} (client {} {how}, asks for {}{offline})", idp.name, idp.client_id, idp.scopes.join(" "))
+}
+
+/// One rule about calls, in words.
+fn call_rule(rule: &CallRule) -> String {
+    let listed = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let people = rule.people.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let what = match (rule.methods.is_empty(), rule.names.is_empty()) {
+        (true, _) => "everything".to_owned(),
+        (false, true) => listed(&rule.methods),
+        (false, false) => format!("{} of {}", listed(&rule.methods), listed(&rule.names)),
+    };
+    let who = if people.is_empty() { String::new() } else { format!(" for {people}") };
+    match &rule.then {
+        Then::Deny => format!("no {what}{who}"),
+        Then::Allow(scopes) if scopes.is_empty() => format!("{what}{who}"),
+        Then::Allow(scopes) => format!("{what}{who}, with a token that has {scopes}"),
+    }
 }
 
 /// What is said about a scope.
@@ -79,6 +97,17 @@ pub(crate) fn settings(settings: &Settings) -> String {
             "server",
             &format!("{public_url}{}   \"{}\", scopes {}, goes to {}", server.path, server.name, server.scopes, server.url),
         );
+    }
+    for server in config.servers.iter().filter(|server| !server.calls.is_empty()) {
+        for rule in &server.calls.rules {
+            row("calls", &format!("{}   {}", server.path, call_rule(rule)));
+        }
+        let otherwise = match server.calls.otherwise {
+            Otherwise::Allow => "whatever else there is may be called",
+            Otherwise::Deny => "nothing else may be called",
+        };
+        let hidden = if server.calls.hides { "; tools that somebody may not call are not shown to them" } else { "" };
+        row("calls", &format!("{}   {otherwise}{hidden}", server.path));
     }
     for rule in config.scopes.iter() {
         row("scope", &scope(rule));

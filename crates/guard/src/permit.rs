@@ -39,6 +39,12 @@ impl Permit {
         &self.token.claims().scope
     }
 
+    /// What of the resource's rules about calls the subject meets.
+    #[must_use]
+    pub fn criteria(&self) -> &[String] {
+        &self.token.claims().criteria
+    }
+
     /// The grant that the token belongs to.
     #[must_use]
     pub fn grant(&self) -> &GrantId {

@@ -3,6 +3,7 @@
 //! What this module guarantees: nobody comes in whom no rule of `allow` is about, and nobody whom a rule of `deny` is about. The same is asked
 //! again at each refresh.
 
+mod criterion;
 mod rule;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::claims::{Authority, Memberships, VerifiedIdentity};
 use crate::error::Reason;
 use crate::hooks::{Guard, passes};
 use crate::ids::{IdpName, Issuer};
+pub use criterion::Criterion;
 use rule::Rule;
 
 /// A rule that cannot be read, or that is about nobody.

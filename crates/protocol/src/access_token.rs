@@ -62,6 +62,9 @@ pub struct AccessTokenClaims {
     /// The identity provider's own name for the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idp_sub: Option<String>,
+    /// What of the resource's rules about calls the subject meets ([`CallRules::criteria`](crate::mcp::rules::CallRules::criteria)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<String>,
 }
 
 /// RFC 7519 §4.1.3 allows a list; ours has one audience, so a list with several was not made by us.

@@ -101,6 +101,7 @@ pub fn client_state(params: &Params) -> Result<Option<ClientState>, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::rules::CallRules;
     use crate::resource::ProtectedResource;
 
     fn parse(query: &str) -> Result<AuthorizationRequest, Reason> {
@@ -109,6 +110,7 @@ mod tests {
             path: "/mcp".to_owned(),
             name: "Test".to_owned(),
             scopes: Scopes::parse("read write").unwrap(),
+            calls: CallRules::default(),
         }]);
         AuthorizationRequest::parse(&Params::parse(query.as_bytes()).unwrap(), &catalog)
     }

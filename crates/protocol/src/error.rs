@@ -280,6 +280,8 @@ reasons! {
     MessageMalformed, "message_malformed", InvalidRequest, "The body is not a JSON-RPC 2.0 message in UTF-8.";
     MessageAmbiguous, "message_ambiguous", InvalidRequest, "A member of the JSON-RPC message stands twice, or is spelled like another.";
     HeadersDisagree, "headers_disagree", InvalidRequest, "MCP-Protocol-Version, Mcp-Method and Mcp-Name must say what the body says.";
+    BatchRefused, "batch_refused", InvalidRequest, "Batches are of version 2025-03-26 alone. Send one message.";
+    CallDenied, "call_denied", AccessDenied, "The operator of this server does not let this account call that.";
     SessionUnknown, "session_unknown", InvalidRequest, "There is no such MCP session. Initialize a new one.";
     BackendUnreachable, "backend_unreachable", TemporarilyUnavailable, "The MCP server behind this gateway cannot be reached.";
     BackendUnauthorized, "backend_unauthorized", ServerError, "The MCP server behind this gateway refused the gateway.";

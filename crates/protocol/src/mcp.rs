@@ -11,10 +11,13 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::Number;
 
 use crate::error::Reason;
 
 mod read;
+pub mod rules;
 
 /// The most messages of a batch that are looked at.
 const BATCH_MAX: usize = 64;
@@ -41,10 +44,32 @@ pub enum Kind {
     Response,
 }
 
+/// By what an answer names its request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Id<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A number.
+    Number(Number),
+}
+
+impl Id<'_> {
+    /// The same, which outlives the body.
+    #[must_use]
+    pub fn into_owned(self) -> Id<'static> {
+        match self {
+            Self::Text(text) => Id::Text(Cow::Owned(text.into_owned())),
+            Self::Number(number) => Id::Number(number),
+        }
+    }
+}
+
 /// What is judged of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     kind: Kind,
+    id: Option<Id<'a>>,
     method: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
     version: Option<Cow<'a, str>>,
@@ -85,6 +110,12 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Its id, to be repeated in an answer of our own. A notification has none.
+    #[must_use]
+    pub fn id(&self) -> Option<&Id<'a>> {
+        self.id.as_ref()
     }
 
     /// The method; a response has none.
@@ -136,7 +167,7 @@ pub fn agrees(headers: Headers<'_>, message: &Message<'_>) -> Result<Era, Reason
         return Ok(era);
     }
     let named = headers.name.map(decoded).transpose()?;
-    let carries_a_name = message.method().and_then(named_by).is_some();
+    let carries_a_name = message.method().is_some_and(|method| named_by(method).is_some() && !SUBSCRIPTIONS.contains(&method));
     let same_name = !carries_a_name || named.as_deref() == message.name();
     if headers.method.map(trimmed) == message.method() && same_name { Ok(era) } else { Err(Reason::HeadersDisagree) }
 }
@@ -164,11 +195,14 @@ enum NamedBy {
     Task,
 }
 
+/// They act on a resource, and are older than the headers.
+const SUBSCRIPTIONS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
+
 /// Where a method has its name (SEP-2243; SEP-2663 for tasks).
 fn named_by(method: &str) -> Option<NamedBy> {
     match method {
         "tools/call" | "prompts/get" => Some(NamedBy::Name),
-        "resources/read" => Some(NamedBy::Uri),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some(NamedBy::Uri),
         "tasks/get" | "tasks/update" | "tasks/cancel" => Some(NamedBy::Task),
         _ => None,
     }

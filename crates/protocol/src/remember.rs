@@ -165,6 +165,7 @@ mod tests {
     use crate::client::document::{DocumentUrl, read};
     use crate::consent::{Decision, Ticket, decide};
     use crate::ids::Issuer;
+    use crate::mcp::rules::CallRules;
     use crate::params::Params;
     use crate::pkce::Verifier;
     use crate::resource::{Catalog, ProtectedResource};
@@ -195,6 +196,7 @@ mod tests {
             path: format!("/{name}"),
             name: name.to_owned(),
             scopes: Scopes::parse("read write").unwrap(),
+            calls: CallRules::default(),
         });
         Catalog::new(protected.to_vec())
     }

@@ -8,6 +8,7 @@ use url::Url;
 use crate::access::Known;
 use crate::error::Reason;
 use crate::hooks::{Guard, removed};
+use crate::mcp::rules::CallRules;
 use crate::scope::{ScopeRules, Scopes};
 
 /// Whether a URL's host is this machine by name or by address, as `url` writes hosts.
@@ -63,6 +64,8 @@ pub struct ProtectedResource {
     pub name: String,
     /// The scopes that exist here.
     pub scopes: Scopes,
+    /// Who may call what here.
+    pub calls: CallRules,
 }
 
 /// All protected resources of this deployment, and what is said about their scopes.
@@ -165,6 +168,7 @@ mod tests {
             path: "/mcp".to_owned(),
             name: "test".to_owned(),
             scopes: Scopes::parse("mcp").unwrap(),
+            calls: CallRules::default(),
         };
         Catalog::new(uris.iter().map(resource).collect())
     }

@@ -10,6 +10,7 @@ use crate::client::{Client, Proof, RawMetadata};
 use crate::consent::{Decision, Ticket, decide};
 use crate::family::Grant;
 use crate::ids::{ClientId, GrantId, IdpName, Issuer};
+use crate::mcp::rules::CallRules;
 use crate::params::Params;
 use crate::pkce::Verifier;
 use crate::resource::{Catalog, ProtectedResource, ResourceUri};
@@ -44,6 +45,7 @@ pub(crate) fn policy(allowed: &str) -> (Rules, Catalog) {
         path: "/mcp".to_owned(),
         name: "Test".to_owned(),
         scopes: Scopes::parse("a b").unwrap(),
+        calls: CallRules::default(),
     };
     (Rules::parse(&[allowed]).unwrap(), Catalog::new(vec![resource]))
 }

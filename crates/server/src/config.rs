@@ -11,6 +11,7 @@ use deputy_protocol::Issuer;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::scope::{ScopeRules, Scopes};
 use deputy_protocol::secret::ClientSecret;
 use ipnet::IpNet;
@@ -107,4 +108,6 @@ pub struct ServerConfig {
     /// The scopes of the one API behind it that is called in the name of the person, such as `api://BACKEND/Tools.Call`: it is sent a token made
     /// for it. Every provider must be [`Entra`] with `on_behalf`.
     pub on_behalf_of: Vec<String>,
+    /// Who may call what there.
+    pub calls: CallRules,
 }

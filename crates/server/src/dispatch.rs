@@ -13,13 +13,12 @@ use http::header::{
     ACCESS_CONTROL_MAX_AGE, ALLOW,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::error::{Failure, json};
 use crate::gateway::Shared;
 use crate::host::{self, only};
 use crate::routes::{Cors, Endpoint, Found, Route, find};
-use crate::{authorize, metadata, pages, register, revoke, token};
+use crate::{authorize, metadata, pages, register, revoke, token, upload};
 
 /// How long a peer may take to send a body of ours; all of them are small.
 const BODY_TIME: Duration = Duration::from_secs(15);
@@ -115,7 +114,12 @@ async fn counted(gateway: &Arc<Shared>, route: &Route, request: Request) -> Resp
 async fn incoming(route: &Route, request: Request) -> Result<Incoming, Failure> {
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().map(str::to_owned);
-    Ok(Incoming { path: parts.uri.path().to_owned(), query, headers: parts.headers, body: read(body, route.body_limit).await? })
+    Ok(Incoming {
+        path: parts.uri.path().to_owned(),
+        query,
+        headers: parts.headers,
+        body: upload::whole(body, route.body_limit, BODY_TIME).await?,
+    })
 }
 
 /// Said before anything of the request is read.
@@ -141,16 +145,6 @@ async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: &Incoming) -> R
         Endpoint::Jwks => metadata::jwks(gateway),
         Endpoint::Health => metadata::text("text/plain; charset=utf-8", "no-store", "ok\n"),
         Endpoint::Stylesheet => metadata::text("text/css; charset=utf-8", "public, max-age=300", pages::STYLESHEET),
-    }
-}
-
-/// Reads a body up to its limit, in bounded time. The rest of a longer one is not waited for.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
-    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await;
-    match whole.map_err(|_| Failure::from(Reason::RequestTooSlow))? {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Reason::RequestTooLarge.into()),
-        Err(error) => Err(Failure::detailed(Reason::ParametersMalformed, error.to_string())),
     }
 }
 

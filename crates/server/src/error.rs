@@ -97,7 +97,7 @@ struct ErrorBody<'a> {
 }
 
 /// The status of a failure that is answered directly. Where HTTP has a better word than OAuth, HTTP's.
-fn status(reason: Reason) -> StatusCode {
+pub(crate) fn status(reason: Reason) -> StatusCode {
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other reason has the status of its OAuth error")]
     let code = match reason {
         Reason::NotFound => 404,

@@ -216,7 +216,8 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
     let fetch = FetchClient::new().map_err(unfetchable)?;
     let groups = |issuers: &[Issuer]| {
-        let named = config.access.groups(issuers).chain(catalog.scope_rules().groups(issuers));
+        let calls = catalog.iter().flat_map(|resource| resource.calls.groups(issuers));
+        let named = config.access.groups(issuers).chain(catalog.scope_rules().groups(issuers)).chain(calls);
         named.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let idps = Providers::new(config.idps, issuer.as_str(), groups, &fetch, &clock).map_err(StartError::Config)?;
@@ -299,7 +300,13 @@ fn catalog(issuer: &Issuer, servers: &[ServerConfig]) -> Result<Catalog, StartEr
                 server.path
             )));
         }
-        Ok(ProtectedResource { uri, path: server.path.clone(), name: server.name.clone(), scopes: server.scopes.clone() })
+        Ok(ProtectedResource {
+            uri,
+            path: server.path.clone(),
+            name: server.name.clone(),
+            scopes: server.scopes.clone(),
+            calls: server.calls.clone(),
+        })
     };
     Ok(Catalog::new(servers.iter().map(resource).collect::<Result<_, _>>()?))
 }

@@ -39,6 +39,7 @@ mod sources;
 mod store;
 mod token;
 pub mod trial;
+mod upload;
 
 pub use clients::{ClientKeys, WrongKeys, invite};
 pub use config::{ClientAuth, ClientConfig, Config, Consent, DocumentsConfig, IdpConfig, ServerConfig, StoreConfig, WrongClient};

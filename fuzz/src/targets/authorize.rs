@@ -3,6 +3,7 @@
 use deputy_protocol::authorization::{AuthorizationRequest, client_state};
 use deputy_protocol::params::Params;
 use deputy_protocol::redirect::{RedirectUri, match_redirect};
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::{Issuer, OAuthError, Reason};
@@ -41,8 +42,7 @@ fn request(params: &Params) {
         uri: ResourceUri::parse(uri).unwrap(),
         path: "/mcp".to_owned(),
         name: "Test".to_owned(),
-        scopes: Scopes::parse(scopes).unwrap(),
-    };
+        scopes: Scopes::parse(scopes).unwrap(), calls: CallRules::default() };
     let catalog = Catalog::new(vec![resource("https://mcp.test/mcp", "read write"), resource("https://mcp.test", "root")]);
     let Ok(request) = AuthorizationRequest::parse(params, &catalog) else { return };
     assert_eq!(params.get("response_type"), Some("code"));

@@ -9,6 +9,7 @@ use deputy_protocol::family::{CodeRecord, Generation, Grant, Place, Policy, Refr
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{AuthorizationCode, RefreshToken};
@@ -60,8 +61,7 @@ fn deployment() -> (Rules, Catalog) {
         uri: ResourceUri::parse(RESOURCE).unwrap(),
         path: "/mcp".to_owned(),
         name: "Test".to_owned(),
-        scopes: Scopes::parse("read write").unwrap(),
-    };
+        scopes: Scopes::parse("read write").unwrap(), calls: CallRules::default() };
     (Rules::parse(&["*"]).unwrap(), Catalog::new(vec![resource]))
 }
 

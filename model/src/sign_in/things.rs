@@ -4,6 +4,7 @@ use deputy_protocol::authorization::{Refused, begin};
 use deputy_protocol::claims::{Authority, ExpectedIdToken, IdTokenClaims, SignedClaims, VerifiedIdentity, check_id_token};
 use deputy_protocol::client::document::{self, DocumentUrl};
 use deputy_protocol::client::{Client, Proof, RawMetadata};
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
@@ -96,6 +97,7 @@ pub(super) fn catalog(origin: &str) -> Result<Catalog, Reason> {
         path: "/mcp".to_owned(),
         name: "Tools".to_owned(),
         scopes: Scopes::parse("read write")?,
+        calls: CallRules::default(),
     }]))
 }
 

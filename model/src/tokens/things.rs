@@ -8,6 +8,7 @@ use deputy_protocol::access_token::AccessTokenClaims;
 use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{Grant, Lifetimes, Word};
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::redirect::RedirectUri;
@@ -38,7 +39,13 @@ fn fixed() -> Result<Fixed, Reason> {
     let resources = [ResourceUri::parse("https://mcp.test/mcp")?, ResourceUri::parse("https://mcp.test/other")?];
     let protected = resources.iter().zip(["/mcp", "/other"]).map(|(uri, path)| {
         let scopes = Scopes::parse("read write")?;
-        Ok(ProtectedResource { uri: uri.clone(), path: path.to_owned(), name: "Tools".to_owned(), scopes })
+        Ok(ProtectedResource {
+            uri: uri.clone(),
+            path: path.to_owned(),
+            name: "Tools".to_owned(),
+            scopes,
+            calls: CallRules::default(),
+        })
     });
     let [ours, _] = &resources;
     let rules = |rule: &str| Rules::parse(&[rule]).map_err(|_| Reason::Internal);

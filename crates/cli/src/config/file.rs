@@ -170,6 +170,26 @@ pub(super) struct Server {
     pub(super) name: Option<Located<String>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
     pub(super) on_behalf_of: Option<Located<Vec<String>>>,
+    pub(super) default: Option<Located<String>>,
+    #[serde(default)]
+    pub(super) hide_denied: bool,
+    #[serde(default)]
+    pub(super) rule: Vec<CallRuleEntry>,
+}
+
+/// `[[server.rule]]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallRuleEntry {
+    pub(super) tools: Option<Vec<Located<String>>>,
+    pub(super) prompts: Option<Vec<Located<String>>>,
+    pub(super) resources: Option<Vec<Located<String>>>,
+    pub(super) methods: Option<Vec<Located<String>>>,
+    #[serde(default)]
+    pub(super) people: Vec<Located<String>>,
+    #[serde(default)]
+    pub(super) scopes: Vec<Located<String>>,
+    pub(super) allow: Option<Located<bool>>,
 }
 
 /// `[[scope]]`.

@@ -6,6 +6,7 @@
 //! - Plain http exists for loopback hosts only, in every URL.
 
 mod access;
+mod calls;
 mod check;
 mod clients;
 mod duration;

@@ -2,25 +2,31 @@
 
 use std::collections::HashSet;
 
+use deputy_protocol::IdpName;
+use deputy_protocol::claims::Authority;
 use deputy_protocol::scope::{Scope, Scopes};
 use deputy_server::ServerConfig;
 
 use super::file::Server;
 use super::place::{Located, Place};
-use super::{Problem, idp, urls};
+use super::{Problem, calls, idp, urls};
 
 /// Reads every one.
-pub(super) fn servers(raw: &[Server]) -> Result<Vec<ServerConfig>, Problem> {
+pub(super) fn servers(raw: &[Server], idps: &[(IdpName, Authority)]) -> Result<Vec<ServerConfig>, Problem> {
     if raw.is_empty() {
         let text =
             "there is no MCP server to protect. Add: [[server]] with path = \"/mcp\" and url = \"http://127.0.0.1:9000/mcp\".";
         return Err(Problem::new(&Place::File, text));
     }
     let mut seen = HashSet::new();
-    raw.iter().map(|server| one_server(server, &mut seen)).collect()
+    raw.iter().map(|server| one_server(server, idps, &mut seen)).collect()
 }
 
-fn one_server<'a>(server: &'a Server, seen: &mut HashSet<&'a str>) -> Result<ServerConfig, Problem> {
+fn one_server<'a>(
+    server: &'a Server,
+    idps: &[(IdpName, Authority)],
+    seen: &mut HashSet<&'a str>,
+) -> Result<ServerConfig, Problem> {
     let path = server.path.value.as_str();
     let problem = |text: String| Problem::new(&server.path.place, text);
     let plain = |segment: &str| {
@@ -49,11 +55,13 @@ fn one_server<'a>(server: &'a Server, seen: &mut HashSet<&'a str>) -> Result<Ser
         Some(name) => name.value.trim().to_owned(),
         None => path.trim_start_matches('/').to_owned(),
     };
+    let scopes = server_scopes(server.scopes.as_ref())?;
     Ok(ServerConfig {
         path: path.to_owned(),
         url: urls::backend(&server.url)?,
         name,
-        scopes: server_scopes(server.scopes.as_ref())?,
+        calls: calls::calls(server, &scopes, idps)?,
+        scopes,
         on_behalf_of: idp::on_behalf_of(server.on_behalf_of.as_ref())?,
     })
 }

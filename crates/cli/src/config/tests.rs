@@ -1,6 +1,7 @@
 //! What a configuration may say, and what people read when it is wrong.
 
 mod access;
+mod calls;
 mod clients;
 mod idp;
 mod scopes;

@@ -13,6 +13,7 @@ use axum::Router;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::scope::{ScopeRules, Scopes};
 use deputy_protocol::{IdpName, Issuer};
 use deputy_server::config::Credential;
@@ -133,6 +134,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
             name: "Demo tools".to_owned(),
             scopes: Scopes::parse("mcp")?,
             on_behalf_of: Vec::new(),
+            calls: CallRules::default(),
         }],
         tokens: Lifetimes::default(),
         allowed_hosts: Vec::new(),

@@ -122,6 +122,7 @@ impl Grant {
             client_name: Some(self.client_name.as_str().to_owned()),
             idp: Some(self.idp),
             idp_sub: Some(self.idp_subject),
+            criteria: Vec::new(),
         }
     }
 }

@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 
-use super::{BATCH_MAX, Body, Kind, Message, NamedBy, named_by};
+use super::{BATCH_MAX, Body, Id, Kind, Message, NamedBy, named_by};
 use crate::error::Reason;
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -154,7 +155,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
             return Err(A::Error::custom("not JSON-RPC 2.0"));
         }
         let kind = kind(seen, &id, &method).ok_or_else(|| A::Error::custom("neither request, notification nor response"))?;
-        message(kind, method, params).ok_or_else(|| A::Error::custom("a name or version that is no text"))
+        message(kind, id, method, params).ok_or_else(|| A::Error::custom("a name or version that is no text"))
     }
 }
 
@@ -162,17 +163,17 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
 fn kind(seen: u32, id: &Scalar<'_>, method: &Scalar<'_>) -> Option<Kind> {
     let answers = (seen & RESULT != 0, seen & ERROR != 0);
     match (method, id, answers) {
-        (Scalar::Text(_), Scalar::Text(_) | Scalar::Number, (false, false)) => Some(Kind::Request),
+        (Scalar::Text(_), Scalar::Text(_) | Scalar::Number(_), (false, false)) => Some(Kind::Request),
         // `"id": null` is a request to some readers and a notification to others.
         (Scalar::Text(_), Scalar::Absent, (false, false)) if seen & ID == 0 => Some(Kind::Notification),
-        (Scalar::Absent, Scalar::Text(_) | Scalar::Number, (true, false) | (false, true)) => Some(Kind::Response),
+        (Scalar::Absent, Scalar::Text(_) | Scalar::Number(_), (true, false) | (false, true)) => Some(Kind::Response),
         (Scalar::Absent, Scalar::Null, (false, true)) => Some(Kind::Response),
         _ => None,
     }
 }
 
 /// Puts together what is judged. `None` when what would be judged is no text.
-fn message<'a>(kind: Kind, method: Scalar<'a>, params: Params<'a>) -> Option<Message<'a>> {
+fn message<'a>(kind: Kind, id: Scalar<'a>, method: Scalar<'a>, params: Params<'a>) -> Option<Message<'a>> {
     let method = method.text()?;
     let name = match method.as_deref().and_then(named_by) {
         Some(NamedBy::Name) => params.name.text()?,
@@ -180,7 +181,7 @@ fn message<'a>(kind: Kind, method: Scalar<'a>, params: Params<'a>) -> Option<Mes
         Some(NamedBy::Task) => params.task.text()?,
         None => None,
     };
-    Some(Message { kind, method, name, version: params.version.text()? })
+    Some(Message { kind, id: id.id(), method, name, version: params.version.text()? })
 }
 
 /// A value of which only text is kept.
@@ -189,7 +190,7 @@ enum Scalar<'a> {
     #[default]
     Absent,
     Null,
-    Number,
+    Number(Number),
     Text(Cow<'a, str>),
     Other,
 }
@@ -200,7 +201,15 @@ impl<'a> Scalar<'a> {
         match self {
             Self::Absent => Some(None),
             Self::Text(text) => Some(Some(text)),
-            Self::Null | Self::Number | Self::Other => None,
+            Self::Null | Self::Number(_) | Self::Other => None,
+        }
+    }
+
+    fn id(self) -> Option<Id<'a>> {
+        match self {
+            Self::Text(text) => Some(Id::Text(text)),
+            Self::Number(number) => Some(Id::Number(number)),
+            Self::Absent | Self::Null | Self::Other => None,
         }
     }
 }
@@ -232,16 +241,16 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Null)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number)
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Scalar::Number(number.into()))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number)
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Scalar::Number(number.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number)
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Number::from_f64(number).map_or(Scalar::Other, Scalar::Number))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use deputy_guard::{Permit, Verifier};
 use deputy_protocol::Reason;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use deputy_protocol::mcp::Era;
+use deputy_protocol::mcp::rules::CallRules;
+use http::header::AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::backend_token::BackendTokens;
 use super::body::Watch;
+use super::judge::{self, Judged, judge};
 use super::sessions::{Owner, Sessions};
 use super::{Limits, headers, refusal, response};
 use crate::clock::Clock;
@@ -29,7 +33,7 @@ use crate::places::Places;
 /// request is written to it.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
-type Upload = Limited<Body>;
+type Upload = Full<Bytes>;
 
 /// HTTP/1.1 to the backend; TLS with the machine's own trust store.
 #[derive(Clone)]
@@ -75,6 +79,7 @@ pub(super) struct Forwarder {
     limits: Limits,
     open: Places<String>,
     tokens: Option<Arc<BackendTokens>>,
+    rules: CallRules,
 }
 
 impl fmt::Debug for Forwarder {
@@ -91,13 +96,24 @@ impl Forwarder {
         verifier: Arc<Verifier>,
         clock: Arc<dyn Clock>,
         limits: Limits,
+        rules: CallRules,
     ) -> Result<Self, Reason> {
         let authority = backend.authority().ok_or(Reason::UrlInvalid)?;
         if authority.as_str().contains('@') {
             return Err(Reason::UrlInvalid);
         }
         let pool = Pool::to(&backend, &limits)?;
-        Ok(Self { backend, pool, sessions, verifier, clock, limits, open: Places::new(limits.open_requests), tokens: None })
+        Ok(Self {
+            backend,
+            pool,
+            sessions,
+            verifier,
+            clock,
+            limits,
+            open: Places::new(limits.open_requests),
+            tokens: None,
+            rules,
+        })
     }
 
     /// One whose backend is called with such tokens.
@@ -118,11 +134,16 @@ impl Forwarder {
             _ => permit.expires(),
         };
         let Some(place) = self.open.take(permit.subject().to_owned()) else { return refusal::crowded() };
-        let owner = self.sessions.owner(&permit);
-        let mut request = match self.outbound(&permit, &owner, request) {
+        let mut judged = match judge(&self.verifier, &self.rules, &self.limits, permit, request.into_parts()).await {
+            Ok(judged) => judged,
+            Err(unfit) => return refusal::unfit(unfit),
+        };
+        let owner = self.sessions.owner(&judged.permit);
+        let mut request = match self.outbound(&mut judged, &owner) {
             Ok(request) => request,
             Err((status, reason)) => return refusal::response(status, reason),
         };
+        let permit = judged.permit;
         let called_with = self.tokens.as_ref().map(|tokens| (Arc::clone(tokens), permit.grant().clone()));
         if let Some((tokens, _)) = &called_with {
             match tokens.authorization(&permit, self.clock.now()).await {
@@ -149,49 +170,32 @@ impl Forwarder {
         }
     }
 
-    fn outbound(&self, permit: &Permit, owner: &Owner, request: Request<Body>) -> Result<Request<Upload>, (StatusCode, Reason)> {
-        let (head, body) = request.into_parts();
-        let limit = self.limits.request_body;
-        if announced_length(&head.headers).is_some_and(|length| length > limit) {
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, Reason::RequestTooLarge));
-        }
-        // A body that we cannot read is a body that we cannot judge.
-        if head.headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
-            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, Reason::MediaTypeUnsupported));
-        }
-        let allowed = self.verifier.allowed(permit);
-        let headers = headers::for_backend(&head.headers, permit, &allowed);
+    fn outbound(&self, judged: &mut Judged, owner: &Owner) -> Result<Request<Upload>, (StatusCode, Reason)> {
+        let allowed = self.verifier.allowed(&judged.permit);
+        let headers = headers::for_backend(&judged.head.headers, &judged.permit, &allowed);
         let mut headers = headers.map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
+        if judged.era == Era::Legacy {
+            // Before 2026-07-28 they say nothing, and nobody held them against the body.
+            headers.remove(judge::METHOD);
+            headers.remove(judge::NAME);
+        }
         // Somebody else's session does not exist for this caller; clients answer 404 with a new one.
         self.sessions.unwrap(owner, &mut headers).ok_or((StatusCode::NOT_FOUND, Reason::SessionUnknown))?;
-        // Only POST has a body in MCP. Framing is made anew by the HTTP library from what it read.
-        let body = if head.method == Method::POST { body } else { Body::empty() };
-        let mut request = Request::new(Limited::new(body, limit));
-        *request.method_mut() = head.method;
+        // Framing is made anew by the HTTP library from what was read.
+        let mut request = Request::new(Full::new(std::mem::take(&mut judged.body)));
+        *request.method_mut() = judged.head.method.clone();
         *request.uri_mut() = self.backend.clone();
         *request.headers_mut() = headers;
         Ok(request)
     }
 }
 
-fn announced_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// There is no answer: why?
 fn refused_by(error: &ClientError) -> Response<Body> {
-    if too_large(error) {
-        return refusal::response(StatusCode::PAYLOAD_TOO_LARGE, Reason::RequestTooLarge);
-    }
     tracing::warn!(error = %Causes(error), "the backend did not answer");
     // Before a connection stood nothing was sent, so trying again is safe; after that it may not be.
     let status = if error.is_connect() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY };
     refusal::unreachable(status)
-}
-
-fn too_large(error: &(dyn Error + 'static)) -> bool {
-    let causes = std::iter::successors(Some(error), |&error: &&(dyn Error + 'static)| error.source());
-    causes.into_iter().any(|error| error.is::<LengthLimitError>())
 }
 
 /// An error with what caused it, on one line.

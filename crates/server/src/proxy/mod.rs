@@ -3,15 +3,16 @@
 //! What this module guarantees:
 //! - Nothing reaches the backend without a [`Permit`]; [`Forwarder::forward`] demands one (I5).
 //! - What is sent on is built from lists of what MCP needs, both ways. A header that nobody thought of stays here (PX-17, A-186, A-204).
-//! - Bodies are streamed; the backend's answer ends when the client leaves, the token ends or its grant is revoked.
+//! - A POST is read and judged as a whole, and sent on byte for byte; the backend's answer is streamed, and ends when the client leaves, the token ends or its grant is revoked.
 //!
-//! The order in [`Proxy::answer`] is that of requirements §2.3: host, origin, preflight, path, token, and then the rest.
+//! The order in [`Proxy::answer`] is that of requirements §2.3: host, origin, preflight, path, token; then [`judge`](judge::judge), and then the rest.
 
 pub(crate) mod backend_token;
 mod body;
 mod cors;
 mod forward;
 pub(crate) mod headers;
+mod judge;
 mod refusal;
 pub(crate) mod response;
 mod sessions;
@@ -68,6 +69,8 @@ pub(crate) struct ProxyConfig {
 pub(crate) struct Limits {
     /// The largest request body, in bytes (PX-19).
     pub(crate) request_body: usize,
+    /// How long reading a request's body may take.
+    pub(crate) request_time: Duration,
     /// How long connecting to the backend may take. Its answer may take any time: tools are slow.
     pub(crate) connect: Duration,
     /// How often an open stream asks whether it may go on.
@@ -83,6 +86,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             request_body: 4 * 1024 * 1024,
+            request_time: Duration::from_secs(60),
             connect: Duration::from_secs(10),
             recheck: Duration::from_secs(1),
             answer_grace: Duration::from_secs(300),
@@ -111,7 +115,9 @@ impl Proxy {
     pub(crate) fn new(config: ProxyConfig) -> Result<Self, Reason> {
         let ProxyConfig { resource, backend, verifier, clients, hosts, origins, seal, clock, tokens, limits } = config;
         let sessions = Sessions::new(seal, resource.uri.clone());
-        let forwarder = Forwarder::new(backend, sessions, Arc::clone(&verifier), Arc::clone(&clock), limits)?.with(tokens);
+        let forwarder =
+            Forwarder::new(backend, sessions, Arc::clone(&verifier), Arc::clone(&clock), limits, resource.calls.clone())?
+                .with(tokens);
         Ok(Self { resource, verifier, clients, hosts, origins, clock, forwarder })
     }
 

@@ -1,12 +1,21 @@
-//! Answers of our own: JSON, never HTML, and never JSON-RPC codes, which are the backend's to give (PX-13).
+//! Answers of our own: JSON, never HTML. A JSON-RPC code of MCP's is given where MCP tells gateways to, and nowhere else (PX-08, PX-13).
 
 use axum::body::Body;
 use deputy_guard::{Refused, Verifier};
+use deputy_protocol::mcp::Id;
 use deputy_protocol::{OAuthError, Reason};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
-use crate::error::Failure;
+use super::judge::Unfit;
+use crate::error::{self, Failure};
+
+/// Header and body disagree (SEP-2243).
+const HEADER_MISMATCH: i32 = -32020;
+/// JSON-RPC 2.0 §5.1.
+const INVALID_REQUEST: i32 = -32600;
+/// Of the codes that servers may choose.
+const CALL_DENIED: i32 = -32003;
 
 /// A refusal with its reason.
 pub(super) fn response(status: StatusCode, reason: Reason) -> Response<Body> {
@@ -22,6 +31,29 @@ pub(super) fn response(status: StatusCode, reason: Reason) -> Response<Body> {
 pub(super) fn of(refused: &Refused) -> Response<Body> {
     tracing::info!(reason = refused.reason().code(), "refused");
     refused.response().map(Body::new)
+}
+
+/// A request that may not be made.
+pub(super) fn unfit(unfit: Unfit) -> Response<Body> {
+    match unfit {
+        Unfit::Unread(reason) => response(error::status(reason), reason),
+        Unfit::Token(refused) => of(&refused),
+        Unfit::Message(reason, id) => message(reason, id.as_ref()),
+    }
+}
+
+/// A message that is refused, in the words of JSON-RPC: clients show them, and tell the era of a server by the code.
+fn message(reason: Reason, id: Option<&Id<'_>>) -> Response<Body> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other reasons are requests that JSON-RPC does not allow")]
+    let (status, code) = match reason {
+        Reason::HeadersDisagree => (StatusCode::BAD_REQUEST, HEADER_MISMATCH),
+        Reason::CallDenied => (StatusCode::FORBIDDEN, CALL_DENIED),
+        _ => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+    };
+    let mut response = response(status, reason);
+    let error = serde_json::json!({ "code": code, "message": reason.message(), "data": { "reason": reason.code() } });
+    *response.body_mut() = Body::from(serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string());
+    response
 }
 
 /// A method that MCP does not have.

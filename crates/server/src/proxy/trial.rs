@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use bytes::Bytes;
 use deputy_protocol::Reason;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Uri};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use url::Url;
 
 use super::Limits;
@@ -51,14 +51,14 @@ async fn say_hello(pool: &Pool, uri: &Uri) -> Result<BackendTrial, String> {
     Ok(version.map_or(BackendTrial::Other(status), BackendTrial::Mcp))
 }
 
-fn request(method: Method, uri: &Uri, session: Option<&HeaderValue>, body: &'static str) -> Request<Limited<Body>> {
+fn request(method: Method, uri: &Uri, session: Option<&HeaderValue>, body: &'static str) -> Request<Full<Bytes>> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(session) = session {
         headers.insert("mcp-session-id", session.clone());
     }
-    let mut request = Request::new(Limited::new(Body::from(body), ANSWER_MAX));
+    let mut request = Request::new(Full::new(Bytes::from_static(body.as_bytes())));
     *request.method_mut() = method;
     *request.uri_mut() = uri.clone();
     *request.headers_mut() = headers;

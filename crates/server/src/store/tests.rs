@@ -14,6 +14,7 @@ use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{Generation, Grant, NewRefresh, Place, Policy, RefreshRecord};
 use deputy_protocol::ids::{ClientId, GrantId, Issuer, TransactionId};
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Verifier;
 use deputy_protocol::redirect::RedirectUri;
@@ -191,6 +192,7 @@ fn deployment() -> (Rules, Catalog) {
         path: "/mcp".to_owned(),
         name: "Test".to_owned(),
         scopes: Scopes::parse("read").unwrap(),
+        calls: CallRules::default(),
     };
     (Rules::parse(&["*"]).unwrap(), Catalog::new(vec![resource]))
 }

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 
 use crate::support::http::{Answer, Browser, claims, get, post_form, post_json, send};
-use crate::support::{Client, HONEST, VERIFIER, World};
+use crate::support::{Client, HONEST, PING, VERIFIER, World};
 
 fn refused(answer: &Answer, error: &str) {
     let status = if error == "invalid_client" { 401 } else { 400 };
@@ -231,7 +231,8 @@ async fn a_109_a_revocation_counts_at_once_here_and_soon_elsewhere() {
     let (client, access, refresh) = world.signed_in().await;
     let (bearer, host) = (format!("Bearer {access}"), origin.trim_start_matches("http://"));
     let url = format!("http://127.0.0.1:{}/mcp", other.origin_port);
-    let elsewhere = async || send(Method::POST, &url, &[("host", host), ("authorization", &bearer)], "{}").await.status;
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    let elsewhere = async || send(Method::POST, &url, &[("host", host), ("authorization", &bearer), JSON], PING).await.status;
     assert_eq!((world.call(&access).await.status, elsewhere().await), (http::StatusCode::OK, http::StatusCode::OK));
     let revoked = post_form(&world.at("/revoke"), &[("client_id", &client.id), ("token", &refresh)]).await;
     assert_eq!(revoked.status, 200);
@@ -248,13 +249,8 @@ async fn a_109_a_revocation_counts_at_once_here_and_soon_elsewhere() {
 #[tokio::test]
 async fn a_176_resource_at_every_step() {
     let world = World::with(|config| {
-        let other = deputy_server::ServerConfig {
-            path: "/other".to_owned(),
-            url: config.servers[0].url.clone(),
-            name: "Other".to_owned(),
-            scopes: config.servers[0].scopes.clone(),
-            on_behalf_of: Vec::new(),
-        };
+        let other =
+            deputy_server::ServerConfig { path: "/other".to_owned(), name: "Other".to_owned(), ..config.servers[0].clone() };
         config.servers.push(other);
     })
     .await;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::http::{claims, post_form, send};
 use crate::support::log::Log;
-use crate::support::{HONEST, World};
+use crate::support::{HONEST, PING, World};
 
 /// How long a server may think before it is told that there is nothing more.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -55,25 +55,27 @@ fn framed(world: &World, access: &str, lines: &str, body: &str) -> Vec<u8> {
 async fn a_200_bytes_that_two_readers_would_cut_differently() {
     let world = World::new().await;
     let (_, access, _) = world.signed_in().await;
+    let chunk = |length: &str| format!("{length}\r\n{PING}\r\n0\r\n\r\n");
+    let (chunked, huge, negative, bare) = (chunk("28"), chunk("fffffffffffffffff"), chunk("-28"), format!("28\n{PING}\n0\n\n"));
     for (lines, body) in [
         ("content-length: 6\r\ntransfer-encoding: chunked\r\n", "0\r\n\r\nG"),
         ("content-length: 4\r\ntransfer-encoding: chunked\r\n", "5c\r\nGPOST / HTTP/1.1\r\n\r\n0\r\n\r\n"),
-        ("transfer-encoding: xchunked\r\ncontent-length: 2\r\n", "{}"),
-        ("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n", "2\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding: chunked, identity\r\n", "2\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding : chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"),
-        ("content-length: 2\r\ncontent-length: 3\r\n", "{}"),
-        ("content-length: 2, 3\r\n", "{}"),
-        ("content-length: +2\r\n", "{}"),
-        ("content-length: -2\r\n", "{}"),
-        ("content-length: 0x2\r\n", "{}"),
-        ("content-length : 2\r\n", "{}"),
-        ("content-length: 2\r\n obs-fold: x\r\n", "{}"),
-        ("transfer-encoding: chunked\r\n", "fffffffffffffffff\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding: chunked\r\n", "-2\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding: chunked\r\n", "2\n{}\n0\n\n"),
-        ("x-nul: a\0b\r\ncontent-length: 2\r\n", "{}"),
-        ("content-length: 2\r\nx-bare: a\rb\r\n", "{}"),
+        ("transfer-encoding: xchunked\r\ncontent-length: 40\r\n", PING),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n", chunked.as_str()),
+        ("transfer-encoding: chunked, identity\r\n", chunked.as_str()),
+        ("transfer-encoding : chunked\r\n", chunked.as_str()),
+        ("content-length: 40\r\ncontent-length: 41\r\n", PING),
+        ("content-length: 40, 41\r\n", PING),
+        ("content-length: +40\r\n", PING),
+        ("content-length: -40\r\n", PING),
+        ("content-length: 0x28\r\n", PING),
+        ("content-length : 40\r\n", PING),
+        ("content-length: 40\r\n obs-fold: x\r\n", PING),
+        ("transfer-encoding: chunked\r\n", huge.as_str()),
+        ("transfer-encoding: chunked\r\n", negative.as_str()),
+        ("transfer-encoding: chunked\r\n", bare.as_str()),
+        ("x-nul: a\0b\r\ncontent-length: 40\r\n", PING),
+        ("content-length: 40\r\nx-bare: a\rb\r\n", PING),
         ("x: y\r\n", "0\r\n\r\n"),
     ] {
         let before = world.backend.requests();
@@ -84,7 +86,7 @@ async fn a_200_bytes_that_two_readers_would_cut_differently() {
         assert!(!answer.contains("SMUGGLED"), "{lines:?} {body:?}\n{answer}");
     }
     // The same with nothing wrong: the hidden one is a request of its own, without a token.
-    let answer = speak(&world.origin, &framed(&world, &access, "content-length: 2\r\n", "{}")).await;
+    let answer = speak(&world.origin, &framed(&world, &access, "content-length: 40\r\n", PING)).await;
     assert_eq!((answer.matches("HTTP/1.1 200").count(), answer.matches("HTTP/1.1 401").count()), (1, 1), "{answer}");
 }
 
@@ -341,7 +343,9 @@ async fn a_235_a_backend_in_trouble_is_alone_with_it() {
     let hanging: Vec<_> = (0..100)
         .map(|_| {
             let (bearer, url) = (bearer.clone(), url.clone());
-            tokio::spawn(async move { send(Method::POST, &url, &[("authorization", &bearer)], "{}").await.status })
+            tokio::spawn(async move {
+                send(Method::POST, &url, &[("authorization", &bearer), ("content-type", "application/json")], PING).await.status
+            })
         })
         .collect();
     for _ in 0..20 {

@@ -14,6 +14,7 @@ mod attacks_proxy;
 mod attacks_surface;
 mod authorize;
 mod callback;
+mod calls;
 mod clients;
 mod consent;
 mod discovery;

@@ -2,8 +2,8 @@
 
 use http::Method;
 
-use crate::support::World;
 use crate::support::http::send;
+use crate::support::{PING, World};
 
 #[tokio::test]
 async fn a_175_px_21_without_a_good_token_nothing_reaches_the_backend() {
@@ -76,7 +76,7 @@ async fn a_186_a_196_the_backend_learns_who_is_calling_from_us_alone() {
         ("cookie", "a=b"),
         ("x-forwarded-user", "admin"),
     ];
-    assert_eq!(send(Method::POST, &world.at("/mcp"), &headers, "{}").await.status, 200);
+    assert_eq!(send(Method::POST, &world.at("/mcp"), &headers, PING).await.status, 200);
     assert!(world.backend.header("x-deputy-subject").unwrap().starts_with("u_"));
     assert_eq!(world.backend.header("x-deputy-email").as_deref(), Some("alice@corp.test"));
     assert_eq!(world.backend.header("x-deputy-client"), Some(client.id));
@@ -89,13 +89,8 @@ async fn a_186_a_196_the_backend_learns_who_is_calling_from_us_alone() {
 #[tokio::test]
 async fn a_177_a_token_for_one_server_is_worth_nothing_at_another() {
     let world = World::with(|config| {
-        let other = deputy_server::ServerConfig {
-            path: "/other".to_owned(),
-            url: config.servers[0].url.clone(),
-            name: "Other".to_owned(),
-            scopes: config.servers[0].scopes.clone(),
-            on_behalf_of: Vec::new(),
-        };
+        let other =
+            deputy_server::ServerConfig { path: "/other".to_owned(), name: "Other".to_owned(), ..config.servers[0].clone() };
         config.servers.push(other);
     })
     .await;

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use crate::support::http::{claims, client, post_form};
 use crate::support::streams::{SILENT, Streams};
-use crate::support::{Client, HONEST, World};
+use crate::support::{Client, HONEST, PING, World};
 
 /// Three gateways of one deployment before one MCP server.
 pub struct Deployment {
@@ -84,7 +84,7 @@ impl Deployment {
     /// An event stream, an answer that is begun and one that is awaited, all under one token.
     async fn answers(&self, at: usize, token: &str) -> Answers {
         let events = self.events(at, token).await;
-        let begun = client().request(self.request(at, Method::POST, token, "{}")).await.unwrap();
+        let begun = client().request(self.request(at, Method::POST, token, PING)).await.unwrap();
         assert_eq!(begun.status(), 200);
         let mut begun = begun.into_body();
         assert_eq!(next(&mut begun).await.unwrap(), "{");

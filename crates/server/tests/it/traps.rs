@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use crate::support::http::{Browser, claims, form, get, parameter, send};
-use crate::support::{HONEST, VERIFIER, World};
+use crate::support::{HONEST, PING, VERIFIER, World};
 
 /// Sends a form to another process under the name of the first.
 async fn post_to(
@@ -279,7 +279,12 @@ async fn a_restart_logs_nobody_out() {
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", restarted.origin_port);
     assert_eq!(send(Method::GET, &at("/jwks"), &host, "").await.json(), keys);
     let bearer = format!("Bearer {access}");
-    assert_eq!(send(Method::POST, &at("/mcp"), &[host[0], ("authorization", &bearer)], "{}").await.status, 200);
+    assert_eq!(
+        send(Method::POST, &at("/mcp"), &[host[0], ("authorization", &bearer), ("content-type", "application/json")], PING)
+            .await
+            .status,
+        200
+    );
     let pairs = [("grant_type", "refresh_token"), ("client_id", client.id.as_str()), ("refresh_token", refresh.as_str())];
     assert_eq!(post_to(&restarted, &world, "/token", "", &pairs).await.status, 200);
 }

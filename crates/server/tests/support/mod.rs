@@ -19,6 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deputy_protocol::access::Rules;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::family::Lifetimes;
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::scope::{ScopeRules, Scopes};
 use deputy_protocol::secret::{ClientSecret, sha256};
 use deputy_protocol::{IdpName, Issuer};
@@ -60,6 +61,9 @@ pub struct World {
     door: std::net::TcpListener,
     serving: JoinHandle<std::io::Result<()>>,
 }
+
+/// The least that an MCP client says; 40 bytes.
+pub const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 /// A registered client.
 #[derive(Clone, Debug)]
@@ -144,6 +148,7 @@ impl World {
                 name: "Test tools".to_owned(),
                 scopes: Scopes::parse("read write").expect("scopes"),
                 on_behalf_of: Vec::new(),
+                calls: CallRules::default(),
             }],
             clients: Vec::new(),
             client_policy: ClientPolicy::default(),
@@ -365,8 +370,7 @@ impl World {
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
         ];
-        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-        http::send(::http::Method::POST, &format!("http://127.0.0.1:{}/mcp", self.origin_port), &headers, ping).await
+        http::send(::http::Method::POST, &format!("http://127.0.0.1:{}/mcp", self.origin_port), &headers, PING).await
     }
 
     /// Gives every gateway of this deployment the time to read the store. One that is away has nothing new to say.
@@ -387,7 +391,7 @@ impl World {
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
         ];
-        http::send(::http::Method::POST, &self.at("/mcp"), &headers, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await
+        http::send(::http::Method::POST, &self.at("/mcp"), &headers, PING).await
     }
 
     pub async fn rows(&self) -> Vec<(&'static str, i64)> {

@@ -1,5 +1,6 @@
 //! The proxy over real sockets: a client, the proxy, and a backend that writes down what it sees.
 
+mod messages;
 mod requests;
 mod responses;
 mod sessions;
@@ -15,6 +16,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use axum::Router;
 use deputy_guard::Revocations;
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::resource::ResourceUri;
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::web::Origins;
@@ -30,6 +32,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 const NOW: u64 = 1_800_000_000;
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 #[derive(Debug)]
 struct TestClock(AtomicU64);
@@ -107,6 +110,10 @@ impl Gate {
     }
 
     async fn before(backend: &str, seen: Arc<Mutex<Vec<Seen>>>) -> Self {
+        Self::with_rules(backend, seen, CallRules::default()).await
+    }
+
+    async fn with_rules(backend: &str, seen: Arc<Mutex<Vec<Seen>>>, calls: CallRules) -> Self {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
         let key = EncodingKey::from_ec_der(pkcs8.as_ref());
         let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
@@ -122,7 +129,7 @@ impl Gate {
         let verifier = Verifier::new(issuer, uri.clone(), scopes.clone(), keys, Arc::clone(&revoked) as Arc<dyn Revocations>);
         let origins = Origins::new(&origin, &[]).unwrap();
         let proxy = Proxy::new(ProxyConfig {
-            resource: ProtectedResource { uri, path: "/mcp".to_owned(), name: "test".to_owned(), scopes },
+            resource: ProtectedResource { uri, path: "/mcp".to_owned(), name: "test".to_owned(), scopes, calls },
             backend: backend.parse().unwrap(),
             verifier: Arc::new(verifier),
             clients: Arc::default(),
@@ -174,7 +181,7 @@ impl Gate {
     }
 
     async fn post(&self) -> Response<hyper::body::Incoming> {
-        self.send(self.request().body(Body::from("{}")).unwrap()).await
+        self.send(self.request().body(Body::from(PING)).unwrap()).await
     }
 
     fn seen(&self) -> Vec<Seen> {

@@ -82,6 +82,7 @@ async fn a_186_a_196_a_204_only_known_headers_pass_and_identity_is_ours() {
     let passing = [
         ("accept", "application/json, text/event-stream"),
         ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "ping"),
         ("mcp-param-anything", "=?base64?w6Q=?="),
         ("last-event-id", "7"),
         ("traceparent", "00-1-1-01"),
@@ -90,7 +91,7 @@ async fn a_186_a_196_a_204_only_known_headers_pass_and_identity_is_ours() {
     for (name, value) in passing {
         request = request.header(name, value);
     }
-    assert_eq!(gate.send(request.body(Body::from("{\"a\":1}")).unwrap()).await.status(), 200);
+    assert_eq!(gate.send(request.body(Body::from(PING)).unwrap()).await.status(), 200);
 
     let seen = gate.only_seen();
     for name in stripped.iter().chain(&["authorization", "connection", "mcp-dropped", "upgrade", "expect"]) {
@@ -111,13 +112,13 @@ async fn a_186_a_196_a_204_only_known_headers_pass_and_identity_is_ours() {
         assert_eq!(seen.header(name), [value], "{name}");
     }
     assert!(!format!("{:?}", seen.head.headers).contains(&gate.token()));
-    assert_eq!(seen.body, b"{\"a\":1}");
+    assert_eq!(seen.body, PING.as_bytes());
 }
 
 #[tokio::test]
 async fn the_backend_gets_its_own_address_and_no_query_of_the_client() {
     let gate = Gate::start(json).await;
-    let mut request = gate.request().body(Body::from("{}")).unwrap();
+    let mut request = gate.request().body(Body::from(PING)).unwrap();
     *request.uri_mut() = format!("{}/mcp?tenant=8&admin=1", gate.origin).parse().unwrap();
     assert_eq!(gate.send(request).await.status(), 200);
     let seen = gate.only_seen();
@@ -129,7 +130,7 @@ async fn the_backend_gets_its_own_address_and_no_query_of_the_client() {
 async fn a_192_other_paths_are_not_this_resource() {
     let gate = Gate::start(json).await;
     for path in ["/", "/mcp/", "//mcp", "/MCP", "/mcp%2f", "/%6dcp", "/mcp;x", "/mcp/../mcp", "/.well-known/../mcp"] {
-        let mut request = gate.request().body(Body::from("{}")).unwrap();
+        let mut request = gate.request().body(Body::from(PING)).unwrap();
         *request.uri_mut() = format!("{}{path}", gate.origin).parse().unwrap();
         assert_eq!(gate.send(request).await.status(), 404, "{path}");
     }
@@ -140,7 +141,7 @@ async fn a_192_other_paths_are_not_this_resource() {
 async fn a_209_a_repeated_header_is_refused() {
     let gate = Gate::start(json).await;
     for name in ["content-type", "mcp-method", "mcp-name", "mcp-session-id", "mcp-protocol-version", "last-event-id"] {
-        let request = gate.request().header(name, "a").header(name, "b").body(Body::from("{}")).unwrap();
+        let request = gate.request().header(name, "a").header(name, "b").body(Body::from(PING)).unwrap();
         assert_eq!(gate.send(request).await.status(), 400, "{name}");
     }
     assert!(gate.seen().is_empty());
@@ -156,19 +157,19 @@ async fn only_the_methods_of_mcp_pass() {
     }
     assert!(gate.seen().is_empty());
     for method in ["GET", "DELETE", "POST"] {
-        let request = gate.request().method(method).body(Body::from("{}")).unwrap();
+        let request = gate.request().method(method).body(Body::from(PING)).unwrap();
         assert_eq!(gate.send(request).await.status(), 200, "{method}");
     }
     let bodies: Vec<_> = gate.seen().iter().map(|seen| seen.body.len()).collect();
-    assert_eq!(bodies, [0, 0, 2]);
+    assert_eq!(bodies, [0, 0, PING.len()]);
 }
 
 #[tokio::test]
 async fn px_19_large_bodies_are_refused_announced_or_not() {
     let gate = Gate::start(json).await;
-    let fits = gate.request().body(Body::from(vec![b' '; 1024])).unwrap();
+    let fits = gate.request().body(Body::from(format!("{PING:1024}"))).unwrap();
     assert_eq!(gate.send(fits).await.status(), 200);
-    let announced = gate.request().body(Body::from(vec![b' '; 1025])).unwrap();
+    let announced = gate.request().body(Body::from(format!("{PING:1025}"))).unwrap();
     assert_eq!(gate.send(announced).await.status(), 413);
     assert_eq!(gate.seen().len(), 1);
     let chunks = futures_util::stream::iter((0..50).map(|_| Ok::<_, std::io::Error>(vec![b' '; 100])));
@@ -184,18 +185,18 @@ async fn px_19_large_bodies_are_refused_announced_or_not() {
 async fn a_217_a_218_foreign_hosts_and_origins_are_refused_first() {
     let gate = Gate::start(json).await;
     for host in ["evil.test", "127.0.0.1", "localhost.evil.test"] {
-        let response = gate.send(gate.request().header("host", host).body(Body::from("{}")).unwrap()).await;
+        let response = gate.send(gate.request().header("host", host).body(Body::from(PING)).unwrap()).await;
         assert_eq!(response.status(), 421, "{host}");
     }
     for origin in ["https://evil.test", "null", "http://localhost.evil.test"] {
-        let response = gate.send(gate.request().header("origin", origin).body(Body::from("{}")).unwrap()).await;
+        let response = gate.send(gate.request().header("origin", origin).body(Body::from(PING)).unwrap()).await;
         assert_eq!(response.status(), 403, "{origin}");
         assert_eq!(header(&response, "access-control-allow-origin"), "");
         let preflight = Request::options(format!("{}/mcp", gate.origin)).header("origin", origin);
         let preflight = preflight.header("access-control-request-method", "POST").body(Body::empty()).unwrap();
         assert_eq!(gate.send(preflight).await.status(), 403, "{origin}");
     }
-    let two = gate.request().header("origin", "http://localhost:1").header("origin", "http://localhost:1").body(Body::from("{}"));
+    let two = gate.request().header("origin", "http://localhost:1").header("origin", "http://localhost:1").body(Body::from(PING));
     assert_eq!(gate.send(two.unwrap()).await.status(), 403);
     assert!(gate.seen().is_empty());
 }
@@ -224,7 +225,7 @@ async fn a_220_pages_of_allowed_origins_may_ask_and_read() {
     assert!(!allowed.contains("x-evil"));
     assert!(gate.seen().is_empty());
 
-    let called = gate.send(gate.request().header("origin", inspector).body(Body::from("{}")).unwrap()).await;
+    let called = gate.send(gate.request().header("origin", inspector).body(Body::from(PING)).unwrap()).await;
     assert_eq!(header(&called, "access-control-allow-origin"), inspector);
     assert_eq!(header(&called, "access-control-allow-credentials"), "");
     let refused = Request::post(format!("{}/mcp", gate.origin)).header("origin", inspector).body(Body::empty());

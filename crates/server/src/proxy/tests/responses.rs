@@ -130,7 +130,8 @@ fn a_backend_must_be_an_http_url() {
         let clock = Arc::new(TestClock(AtomicU64::new(NOW)));
         let seal = Arc::new(crate::seal::Seal::of(&[7; 32]).unwrap());
         let sessions = Sessions::new(seal, ResourceUri::parse("https://h/mcp").unwrap());
-        Forwarder::new(backend.parse().unwrap(), sessions, Arc::new(verifier), clock, Limits::default()).map(|_| ())
+        Forwarder::new(backend.parse().unwrap(), sessions, Arc::new(verifier), clock, Limits::default(), CallRules::default())
+            .map(|_| ())
     };
     for backend in ["/mcp", "ftp://h/mcp", "http://user@h/mcp", "h:80"] {
         assert_eq!(forwarder(backend), Err(Reason::UrlInvalid), "{backend}");

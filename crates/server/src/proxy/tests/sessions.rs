@@ -11,7 +11,7 @@ async fn stateful(_: Parts) -> Response<Body> {
 async fn with_session(gate: &Gate, method: &str, token: &str, session: &str) -> Response<hyper::body::Incoming> {
     let request = Request::builder().method(method).uri(format!("{}/mcp", gate.origin)).header("mcp-session-id", session);
     let request = request.header("authorization", format!("Bearer {token}")).header("content-type", "application/json");
-    gate.send(request.body(Body::from("{}")).unwrap()).await
+    gate.send(request.body(Body::from(PING)).unwrap()).await
 }
 
 fn token_with(gate: &Gate, claim: &str, value: &str) -> String {

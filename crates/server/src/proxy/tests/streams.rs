@@ -79,7 +79,7 @@ async fn px_07_also_before_the_answer_began() {
         }
     })
     .await;
-    let (client, request) = (gate.client.clone(), gate.request().body(Body::from("{}")).unwrap());
+    let (client, request) = (gate.client.clone(), gate.request().body(Body::from(PING)).unwrap());
     let call = tokio::spawn(async move { client.request(request).await });
     let mut alive = started.recv().await.unwrap();
     call.abort();
