@@ -1,9 +1,9 @@
 //! The query of `/authorize`: `Params`, then the redirect URI, then the request.
 
 use deputy_protocol::authorization::{AuthorizationRequest, client_state};
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::params::Params;
 use deputy_protocol::redirect::{RedirectUri, match_redirect};
-use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::{Issuer, OAuthError, Reason};
@@ -42,7 +42,9 @@ fn request(params: &Params) {
         uri: ResourceUri::parse(uri).unwrap(),
         path: "/mcp".to_owned(),
         name: "Test".to_owned(),
-        scopes: Scopes::parse(scopes).unwrap(), calls: CallRules::default() };
+        scopes: Scopes::parse(scopes).unwrap(),
+        calls: CallRules::default(),
+    };
     let catalog = Catalog::new(vec![resource("https://mcp.test/mcp", "read write"), resource("https://mcp.test", "root")]);
     let Ok(request) = AuthorizationRequest::parse(params, &catalog) else { return };
     assert_eq!(params.get("response_type"), Some("code"));

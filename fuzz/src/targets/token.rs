@@ -6,10 +6,10 @@ use deputy_protocol::access::Rules;
 use deputy_protocol::claims::Memberships;
 use deputy_protocol::client::DisplayName;
 use deputy_protocol::family::{CodeRecord, Generation, Grant, Place, Policy, RefreshRecord};
+use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::params::Params;
 use deputy_protocol::pkce::Challenge;
 use deputy_protocol::redirect::RedirectUri;
-use deputy_protocol::mcp::rules::CallRules;
 use deputy_protocol::resource::{Catalog, ProtectedResource, ResourceUri};
 use deputy_protocol::scope::Scopes;
 use deputy_protocol::secret::{AuthorizationCode, RefreshToken};
@@ -61,7 +61,9 @@ fn deployment() -> (Rules, Catalog) {
         uri: ResourceUri::parse(RESOURCE).unwrap(),
         path: "/mcp".to_owned(),
         name: "Test".to_owned(),
-        scopes: Scopes::parse("read write").unwrap(), calls: CallRules::default() };
+        scopes: Scopes::parse("read write").unwrap(),
+        calls: CallRules::default(),
+    };
     (Rules::parse(&["*"]).unwrap(), Catalog::new(vec![resource]))
 }
 

@@ -25,6 +25,7 @@ use super::backend_token::BackendTokens;
 use super::body::Watch;
 use super::judge::{self, Judged, judge};
 use super::sessions::{Owner, Sessions};
+use super::shown::{self, Shown};
 use super::{Limits, headers, refusal, response};
 use crate::clock::Clock;
 use crate::places::Places;
@@ -79,7 +80,7 @@ pub(super) struct Forwarder {
     limits: Limits,
     open: Places<String>,
     tokens: Option<Arc<BackendTokens>>,
-    rules: CallRules,
+    rules: Arc<CallRules>,
 }
 
 impl fmt::Debug for Forwarder {
@@ -112,7 +113,7 @@ impl Forwarder {
             limits,
             open: Places::new(limits.open_requests),
             tokens: None,
-            rules,
+            rules: Arc::new(rules),
         })
     }
 
@@ -144,6 +145,7 @@ impl Forwarder {
             Err((status, reason)) => return refusal::response(status, reason),
         };
         let permit = judged.permit;
+        let shown = self.rules.hides.then(|| Shown { rules: Arc::clone(&self.rules), criteria: permit.criteria().to_vec() });
         let called_with = self.tokens.as_ref().map(|tokens| (Arc::clone(tokens), permit.grant().clone()));
         if let Some((tokens, _)) = &called_with {
             match tokens.authorization(&permit, self.clock.now()).await {
@@ -164,7 +166,10 @@ impl Forwarder {
                 }
                 let mut answer = response::cleaned(answer, watch);
                 self.sessions.wrap(owner, answer.headers_mut());
-                answer
+                match shown {
+                    Some(shown) => shown::filtered(answer, shown),
+                    None => answer,
+                }
             }
             Err(error) => refused_by(&error),
         }

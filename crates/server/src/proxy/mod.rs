@@ -16,6 +16,7 @@ mod judge;
 mod refusal;
 pub(crate) mod response;
 mod sessions;
+mod shown;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trial;

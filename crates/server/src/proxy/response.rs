@@ -18,7 +18,7 @@ use super::refusal;
 
 const PASSING: [HeaderName; 3] = [ALLOW, CONTENT_ENCODING, RETRY_AFTER];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -158,3 +158,31 @@ async fn a_body_that_others_might_read_otherwise_goes_nowhere() {
         assert_eq!(gate.send(request).await.status(), 200, "{content_type}");
     }
 }
+
+#[tokio::test]
+async fn a_216_what_somebody_may_not_call_is_not_shown_to_them() {
+    const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"},{"name":"delete_all"},{"name":"write"}]}}"#;
+    for (content_type, body) in [("application/json", LIST.to_owned()), ("text/event-stream", format!("data: {LIST}\n\n"))] {
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let said = body.clone();
+        let backend: Backend = Arc::new(move |_| {
+            let said = said.clone();
+            async move { Response::builder().header("content-type", content_type).body(Body::from(said)).unwrap() }.boxed()
+        });
+        let backend = serve_backend(backend, Arc::clone(&seen)).await;
+        let gate = Gate::with_rules(&format!("{backend}/mcp"), seen, CallRules { hides: true, ..strict() }).await;
+        let list = async |criteria: &[&str]| {
+            let mut claims = gate.claims();
+            claims["criteria"] = criteria.into();
+            let request = gate.request().header("authorization", "").body(Body::from(PING)).unwrap();
+            let (mut head, body) = request.into_parts();
+            head.headers.insert("authorization", format!("Bearer {}", gate.sign(&claims)).parse().unwrap());
+            let text = text(gate.send(Request::from_parts(head, body)).await).await;
+            ["read", "delete_all", "write"].map(|tool| text.contains(&format!(r#""name":"{tool}""#)))
+        };
+        // Who lacks a scope for a tool is shown it, and asked for the scope.
+        assert_eq!(list(&[]).await, [true, false, true], "{content_type}");
+        assert_eq!(list(&["group:Admins"]).await, [true, true, true], "{content_type}");
+        assert_eq!(list(&["?group:Admins"]).await, [true, false, true], "{content_type}");
+    }
+}
