@@ -8,7 +8,7 @@ use deputy_protocol::client::policy::{DocumentPolicy, RegistrationPolicy};
 use deputy_protocol::mcp::rules::{CallRule, Otherwise, Pattern, Then};
 use deputy_protocol::redirect::{PrivateUse, RedirectRule, RedirectUri};
 use deputy_protocol::scope::ScopeRule;
-use deputy_server::config::{Credential, IdpKind};
+use deputy_server::config::{BackendCredential, Credential, IdpKind};
 use deputy_server::idp::redirect_uri;
 use deputy_server::{ClientAuth, ClientConfig, Consent, IdpConfig, StoreConfig};
 
@@ -97,6 +97,13 @@ pub(crate) fn settings(settings: &Settings) -> String {
             "server",
             &format!("{public_url}{}   \"{}\", scopes {}, goes to {}", server.path, server.name, server.scopes, server.url),
         );
+        let told = match &server.credential {
+            BackendCredential::Headers => continue,
+            BackendCredential::Assertion => "who is calling stands in a JWT of ours, as bearer token",
+            BackendCredential::Static(_) => "who is calling stands in headers, and everybody comes with one bearer token",
+            BackendCredential::None => "it is not told who is calling",
+        };
+        row("told", &format!("{}   {told}", server.path));
     }
     for server in config.servers.iter().filter(|server| !server.calls.is_empty()) {
         for rule in &server.calls.rules {

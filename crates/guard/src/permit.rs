@@ -45,6 +45,12 @@ impl Permit {
         &self.token.claims().criteria
     }
 
+    /// The token's own id (`jti`).
+    #[must_use]
+    pub fn token_id(&self) -> &str {
+        &self.token.claims().jti
+    }
+
     /// The grant that the token belongs to.
     #[must_use]
     pub fn grant(&self) -> &GrantId {

@@ -105,9 +105,26 @@ pub struct ServerConfig {
     pub name: String,
     /// The scopes that exist there.
     pub scopes: Scopes,
+    /// How it is told who is calling, and what it is called with.
+    pub credential: BackendCredential,
     /// The scopes of the one API behind it that is called in the name of the person, such as `api://BACKEND/Tools.Call`: it is sent a token made
     /// for it. Every provider must be [`Entra`] with `on_behalf`.
     pub on_behalf_of: Vec<String>,
     /// Who may call what there.
     pub calls: CallRules,
+}
+
+/// How a backend is told who is calling, and what it is called with. What the client sent of either never gets there.
+#[derive(Clone, Debug, Default)]
+pub enum BackendCredential {
+    /// In headers, `x-deputy-subject` and others. Whoever can reach the backend without us can write them.
+    #[default]
+    Headers,
+    /// In a JWT of one minute, as `Authorization: Bearer`: `iss` is this deployment, `aud` the backend's address without its query, the keys are
+    /// published at `/jwks`.
+    Assertion,
+    /// In headers, and with this token as `Authorization: Bearer`, the same for everybody.
+    Static(ClientSecret),
+    /// Not at all.
+    None,
 }

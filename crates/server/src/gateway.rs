@@ -28,6 +28,7 @@ use crate::idp::Providers;
 use crate::keyring::{self, Keyring};
 use crate::master;
 use crate::proxy::backend_token::{BackendTokens, Sources as TokenSources};
+use crate::proxy::told::Told;
 use crate::proxy::{Limits, Proxy, ProxyConfig};
 use crate::revocations::{POLL, Revoked};
 use crate::seal::Seal;
@@ -83,7 +84,7 @@ pub(crate) struct Shared {
     pub(crate) remembers: bool,
     pub(crate) seal: Arc<Seal>,
     pub(crate) clients: Clients,
-    pub(crate) keyring: Keyring,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) revoked: Arc<Revoked>,
     pub(crate) idps: Arc<Providers>,
@@ -212,7 +213,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
     let documents = Documents::new(fetch()?, fetch()?, Arc::clone(&clock));
     let clients = Clients::new(registered, documents, config.clients, config.client_policy).map_err(StartError::Config)?;
     let store = open_store(&config.store, &config.data_dir).await?;
-    let keyring = Keyring::load(store.as_ref(), &seal, clock.now()).await?;
+    let keyring = Arc::new(Keyring::load(store.as_ref(), &seal, clock.now()).await?);
     let revoked = Arc::new(Revoked::new(config.tokens.access_token));
     let fetch = FetchClient::new().map_err(unfetchable)?;
     let groups = |issuers: &[Issuer]| {
@@ -247,6 +248,7 @@ async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Shared, Start
             origins: origins.origin_rule(),
             seal: Arc::clone(&seal),
             clock: Arc::clone(&clock),
+            told: Told::of(server, &issuer, &keyring).map_err(StartError::Config)?,
             tokens: BackendTokens::of(server, &backends).map_err(StartError::Config)?,
             limits: Limits::default(),
         });

@@ -1,12 +1,17 @@
 //! An MCP server behind the gateway.
 
 use deputy_server::ServerConfig;
+use deputy_server::config::BackendCredential;
 use deputy_server::trial::{self, BackendTrial};
 
 use super::{Code, Finding, Level};
 
 pub(super) async fn tried(server: &ServerConfig) -> Option<Finding> {
     Some(read(server, trial::backend(&server.url).await))
+}
+
+const fn brings_a_token(credential: &BackendCredential) -> bool {
+    matches!(credential, BackendCredential::Assertion | BackendCredential::Static(_))
 }
 
 /// What a trial means.
@@ -20,9 +25,13 @@ pub(super) fn read(server: &ServerConfig, said: Result<BackendTrial, String>) ->
         Ok(BackendTrial::WantsCredentials(status)) if !server.on_behalf_of.is_empty() => {
             found(Level::Ok, format!("{host}:{port} wants a token ({status}), which on_behalf_of gets for it."))
         }
+        Ok(BackendTrial::WantsCredentials(status)) if brings_a_token(&server.credential) => {
+            found(Level::Ok, format!("{host}:{port} wants a token ({status}), and credential says which."))
+        }
         Ok(BackendTrial::WantsCredentials(status)) => {
             found(Level::Error, format!("{host}:{port} wants credentials of its own (status {status}), which the gateway does not have.")).so(
-                "Take the MCP server's own authentication out: it must be reachable through deputy only, and reads who is calling in x-deputy-subject.",
+                "Take the MCP server's own authentication out: it must be reachable through deputy only, and reads who is calling in x-deputy-subject. Or let it \
+                 check our tokens: credential = \"assertion\" in [[server]].",
             )
         }
         Ok(BackendTrial::Other(status)) => {

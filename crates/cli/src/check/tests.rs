@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use deputy_protocol::Timestamp;
+use deputy_server::config::BackendCredential;
 use deputy_server::config::{Credential, IdpKind};
 use deputy_server::trial::{BackendTrial, CredentialTrial, IdpTrial};
 
@@ -91,6 +92,8 @@ fn a_server_that_wants_credentials_is_right_when_it_is_sent_some() {
     assert_eq!(level(Ok(BackendTrial::WantsCredentials(401))), Level::Error);
     assert_eq!(level(Ok(BackendTrial::Other(404))), Level::Error);
     assert_eq!(level(Err("refused".into())), Level::Error);
+    let assertion = deputy_server::ServerConfig { credential: BackendCredential::Assertion, ..server.clone() };
+    assert_eq!(backend::read(&assertion, Ok(BackendTrial::WantsCredentials(401))).level, Level::Ok);
     server.on_behalf_of = vec!["api://a/b".to_owned()];
     assert_eq!(backend::read(&server, Ok(BackendTrial::WantsCredentials(401))).level, Level::Ok);
 }

@@ -37,7 +37,7 @@ pub(super) fn settings(file: File, base: &Path, env: Env<'_>) -> Result<Settings
     let idps = idp::providers(file.idp.0, wanted, base, env, &mut notes)?;
     let known = access::known(&idps);
     let access = access::access(file.access, &idps, &mut notes)?;
-    let servers = servers::servers(&file.server, &known)?;
+    let servers = servers::servers(&file.server, servers::Known { idps: &known, base, env })?;
     let scopes = scopes::scopes(&file.scope, &known)?;
     scopes::look_again(&file.scope, &scopes, &servers, &idps, &mut notes);
     into_server_config(Parts {

@@ -169,6 +169,8 @@ pub(super) struct Server {
     pub(super) url: Located<String>,
     pub(super) name: Option<Located<String>>,
     pub(super) scopes: Option<Located<Vec<String>>>,
+    pub(super) credential: Option<Located<String>>,
+    pub(super) bearer: Option<Located<SecretSource>>,
     pub(super) on_behalf_of: Option<Located<Vec<String>>>,
     pub(super) default: Option<Located<String>>,
     #[serde(default)]

@@ -1,32 +1,38 @@
 //! `[[server]]`: the MCP servers to protect.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use deputy_protocol::IdpName;
 use deputy_protocol::claims::Authority;
 use deputy_protocol::scope::{Scope, Scopes};
 use deputy_server::ServerConfig;
+use deputy_server::config::BackendCredential;
 
 use super::file::Server;
 use super::place::{Located, Place};
-use super::{Problem, calls, idp, urls};
+use super::{Env, Problem, calls, idp, secret, urls};
+
+/// What the rest of the configuration says that a server is read with.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) idps: &'a [(IdpName, Authority)],
+    pub(super) base: &'a Path,
+    pub(super) env: Env<'a>,
+}
 
 /// Reads every one.
-pub(super) fn servers(raw: &[Server], idps: &[(IdpName, Authority)]) -> Result<Vec<ServerConfig>, Problem> {
+pub(super) fn servers(raw: &[Server], known: Known<'_>) -> Result<Vec<ServerConfig>, Problem> {
     if raw.is_empty() {
         let text =
             "there is no MCP server to protect. Add: [[server]] with path = \"/mcp\" and url = \"http://127.0.0.1:9000/mcp\".";
         return Err(Problem::new(&Place::File, text));
     }
     let mut seen = HashSet::new();
-    raw.iter().map(|server| one_server(server, idps, &mut seen)).collect()
+    raw.iter().map(|server| one_server(server, known, &mut seen)).collect()
 }
 
-fn one_server<'a>(
-    server: &'a Server,
-    idps: &[(IdpName, Authority)],
-    seen: &mut HashSet<&'a str>,
-) -> Result<ServerConfig, Problem> {
+fn one_server<'a>(server: &'a Server, known: Known<'_>, seen: &mut HashSet<&'a str>) -> Result<ServerConfig, Problem> {
     let path = server.path.value.as_str();
     let problem = |text: String| Problem::new(&server.path.place, text);
     let plain = |segment: &str| {
@@ -60,10 +66,36 @@ fn one_server<'a>(
         path: path.to_owned(),
         url: urls::backend(&server.url)?,
         name,
-        calls: calls::calls(server, &scopes, idps)?,
+        calls: calls::calls(server, &scopes, known.idps)?,
         scopes,
+        credential: credential(server, known)?,
         on_behalf_of: idp::on_behalf_of(server.on_behalf_of.as_ref())?,
     })
+}
+
+/// How the server is told who is calling.
+fn credential(server: &Server, known: Known<'_>) -> Result<BackendCredential, Problem> {
+    let word = server.credential.as_ref().map_or("headers", |word| word.value.as_str());
+    match (word, &server.bearer, &server.credential) {
+        ("static", Some(bearer), _) => {
+            let advice = "Write the token there that the MCP server wants.";
+            secret::fetch(bearer, known.base, known.env, advice).map(BackendCredential::Static)
+        }
+        ("static", None, Some(word)) => {
+            let text = "credential = \"static\" needs the token: bearer = { file = \"…\" } or { env = \"…\" }.";
+            Err(Problem::new(&word.place, text))
+        }
+        (_, Some(bearer), _) => Err(Problem::new(&bearer.place, "bearer goes with credential = \"static\" alone.")),
+        ("headers", ..) => Ok(BackendCredential::Headers),
+        ("assertion", ..) => Ok(BackendCredential::Assertion),
+        ("none", ..) => Ok(BackendCredential::None),
+        (.., word) => {
+            let place = word.as_ref().map_or(&Place::File, |word| &word.place);
+            let text = "credential is how the MCP server is told who is calling: \"headers\" (the default), \"assertion\" (a JWT of ours as \
+                        bearer token), \"static\" (headers, and one bearer token for all) or \"none\".";
+            Err(Problem::new(place, text))
+        }
+    }
 }
 
 /// Whether deputy answers at this path itself, or below it.

@@ -134,6 +134,7 @@ fn config(origin: &str, backend: &str, provider: &Arc<Idp>, data: &tempfile::Tem
             name: "Demo tools".to_owned(),
             scopes: Scopes::parse("mcp")?,
             on_behalf_of: Vec::new(),
+            credential: deputy_server::config::BackendCredential::default(),
             calls: CallRules::default(),
         }],
         tokens: Lifetimes::default(),

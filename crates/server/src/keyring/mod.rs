@@ -85,14 +85,24 @@ impl Keyring {
         &self.public
     }
 
-    /// Signs an access token (RFC 9068 §2.1: `typ` is `at+jwt`) with the key whose time it is.
+    /// Signs an access token (RFC 9068 §2.1: `typ` is `at+jwt`).
     pub(crate) fn sign<T: Serialize>(&self, claims: &T, now: Timestamp) -> Result<String, Reason> {
+        self.signed("at+jwt", claims, now)
+    }
+
+    /// Signs what a backend is told of a person: never an access token, which has another type (RFC 8725 §3.11).
+    pub(crate) fn sign_assertion<T: Serialize>(&self, claims: &T, now: Timestamp) -> Result<String, Reason> {
+        self.signed("JWT", claims, now)
+    }
+
+    /// With the key whose time it is.
+    fn signed<T: Serialize>(&self, typ: &str, claims: &T, now: Timestamp) -> Result<String, Reason> {
         let keys = self.keys.load();
         let uses = schedule(&made(&keys), now);
         let signing = keys.iter().zip(uses).find(|(_, how)| *how == KeyUse::Signs).map(|(key, _)| key);
         let key = signing.ok_or(Reason::Internal)?;
         let mut header = Header::new(Algorithm::ES256);
-        header.typ = Some("at+jwt".to_owned());
+        header.typ = Some(typ.to_owned());
         header.kid = Some(key.kid.clone());
         jsonwebtoken::encode(&header, claims, &key.signing).map_err(|_| Reason::Internal)
     }

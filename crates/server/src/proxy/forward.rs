@@ -26,8 +26,10 @@ use super::body::Watch;
 use super::judge::{self, Judged, judge};
 use super::sessions::{Owner, Sessions};
 use super::shown::{self, Shown};
-use super::{Limits, headers, refusal, response};
+use super::told::Told;
+use super::{Limits, refusal, response};
 use crate::clock::Clock;
+use crate::error;
 use crate::places::Places;
 
 /// How long an idle connection is kept: less than the five seconds of Node.js and uvicorn, which would otherwise close it just as a
@@ -81,6 +83,7 @@ pub(super) struct Forwarder {
     open: Places<String>,
     tokens: Option<Arc<BackendTokens>>,
     rules: Arc<CallRules>,
+    told: Told,
 }
 
 impl fmt::Debug for Forwarder {
@@ -114,12 +117,13 @@ impl Forwarder {
             open: Places::new(limits.open_requests),
             tokens: None,
             rules: Arc::new(rules),
+            told: Told::Headers,
         })
     }
 
-    /// One whose backend is called with such tokens.
-    pub(super) fn with(self, tokens: Option<Arc<BackendTokens>>) -> Self {
-        Self { tokens, ..self }
+    /// One whose backend is told so who is calling, and called with such tokens.
+    pub(super) fn with(self, told: Told, tokens: Option<Arc<BackendTokens>>) -> Self {
+        Self { told, tokens, ..self }
     }
 
     pub(super) fn tokens(&self) -> Option<&BackendTokens> {
@@ -177,8 +181,8 @@ impl Forwarder {
 
     fn outbound(&self, judged: &mut Judged, owner: &Owner) -> Result<Request<Upload>, (StatusCode, Reason)> {
         let allowed = self.verifier.allowed(&judged.permit);
-        let headers = headers::for_backend(&judged.head.headers, &judged.permit, &allowed);
-        let mut headers = headers.map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
+        let headers = self.told.headers(&judged.head.headers, &judged.permit, &allowed, self.clock.now());
+        let mut headers = headers.map_err(|reason| (error::status(reason), reason))?;
         if judged.era == Era::Legacy {
             // Before 2026-07-28 they say nothing, and nobody held them against the body.
             headers.remove(judge::METHOD);

@@ -16,12 +16,22 @@ const ANY_NUMBER: [&str; 7] = ["accept", "accept-language", "user-agent", "trace
 /// The protocol's own headers, `Mcp-Param-*` among them; each may stand once.
 pub(super) const PROTOCOL_PREFIX: &str = "mcp-";
 
-/// Builds the backend's headers: a list of what passes, and who is calling. Everything else stays here: credentials, cookies, forwarded
-/// and identity headers, hop-by-hop headers and those that `Connection` names.
+/// Builds the backend's headers: a list of what passes, and who is calling.
+///
+/// # Errors
+/// As [`passing`].
+pub(crate) fn for_backend(inbound: &HeaderMap, permit: &Permit, allowed: &Scopes) -> Result<HeaderMap, Reason> {
+    let mut outbound = passing(inbound)?;
+    identify(&mut outbound, permit, allowed);
+    Ok(outbound)
+}
+
+/// What of a request's headers passes. Everything else stays here: credentials, cookies, forwarded and identity headers, hop-by-hop headers
+/// and those that `Connection` names.
 ///
 /// # Errors
 /// [`Reason::HeaderRepeated`] for a second one of those that may stand once.
-pub(crate) fn for_backend(inbound: &HeaderMap, permit: &Permit, allowed: &Scopes) -> Result<HeaderMap, Reason> {
+pub(super) fn passing(inbound: &HeaderMap) -> Result<HeaderMap, Reason> {
     let hop_by_hop = named_in_connection(inbound);
     let mut outbound = HeaderMap::new();
     for (name, value) in inbound {
@@ -33,7 +43,6 @@ pub(crate) fn for_backend(inbound: &HeaderMap, permit: &Permit, allowed: &Scopes
             return Err(Reason::HeaderRepeated);
         }
     }
-    identify(&mut outbound, permit, allowed);
     Ok(outbound)
 }
 

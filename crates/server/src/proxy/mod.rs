@@ -7,6 +7,7 @@
 //!
 //! The order in [`Proxy::answer`] is that of requirements §2.3: host, origin, preflight, path, token; then [`judge`](judge::judge), and then the rest.
 
+mod assertion;
 pub(crate) mod backend_token;
 mod body;
 mod cors;
@@ -19,6 +20,7 @@ mod sessions;
 mod shown;
 #[cfg(test)]
 mod tests;
+pub(crate) mod told;
 pub(crate) mod trial;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use crate::seal::Seal;
 use backend_token::BackendTokens;
 use forward::Forwarder;
 use sessions::Sessions;
+use told::Told;
 
 /// What a proxy needs to know.
 #[derive(Debug)]
@@ -59,6 +62,8 @@ pub(crate) struct ProxyConfig {
     pub(crate) seal: Arc<Seal>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
+    /// How it is told who is calling.
+    pub(crate) told: Told,
     /// What the API behind the server is called with, if not just with who is calling.
     pub(crate) tokens: Option<Arc<BackendTokens>>,
     /// Limits; [`Limits::default`] is good.
@@ -114,11 +119,11 @@ impl Proxy {
     /// # Errors
     /// [`Reason::UrlInvalid`] for a backend that is no http(s) URL, [`Reason::Internal`] when the machine's certificates cannot be read.
     pub(crate) fn new(config: ProxyConfig) -> Result<Self, Reason> {
-        let ProxyConfig { resource, backend, verifier, clients, hosts, origins, seal, clock, tokens, limits } = config;
+        let ProxyConfig { resource, backend, verifier, clients, hosts, origins, seal, clock, told, tokens, limits } = config;
         let sessions = Sessions::new(seal, resource.uri.clone());
         let forwarder =
             Forwarder::new(backend, sessions, Arc::clone(&verifier), Arc::clone(&clock), limits, resource.calls.clone())?
-                .with(tokens);
+                .with(told, tokens);
         Ok(Self { resource, verifier, clients, hosts, origins, clock, forwarder })
     }
 

@@ -45,5 +45,6 @@ mod secrets;
 mod store;
 mod stories;
 mod token;
+mod told;
 mod traps;
 mod upgrade;

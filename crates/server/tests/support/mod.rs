@@ -148,6 +148,7 @@ impl World {
                 name: "Test tools".to_owned(),
                 scopes: Scopes::parse("read write").expect("scopes"),
                 on_behalf_of: Vec::new(),
+                credential: deputy_server::config::BackendCredential::default(),
                 calls: CallRules::default(),
             }],
             clients: Vec::new(),

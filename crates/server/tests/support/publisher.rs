@@ -138,6 +138,12 @@ impl Publisher {
         self.held.send_replace(held);
     }
 
+    /// Waits until some path that begins so was asked for.
+    pub async fn wait_for_some(&self, prefix: &str) {
+        let any = |requests: &Vec<String>| requests.iter().any(|path| path.starts_with(prefix));
+        self.requests.subscribe().wait_for(any).await.expect("a publisher");
+    }
+
     /// Waits until a path was asked for that often.
     pub async fn wait_for(&self, path: &str, times: usize) {
         let enough = |requests: &Vec<String>| requests.iter().filter(|known| *known == path).count() >= times;

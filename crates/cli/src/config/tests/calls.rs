@@ -46,3 +46,23 @@ fn what_is_wrong_with_a_rule_is_said_where_it_stands() {
         assert!(error.contains(said), "{about}: {error}");
     }
 }
+
+#[test]
+fn a_server_is_told_who_is_calling_as_the_file_says() {
+    use deputy_server::config::BackendCredential as Credential;
+    let told = |about: &str| with(about).unwrap().server.servers[0].credential.clone();
+    assert!(matches!(told(""), Credential::Headers) && matches!(told("credential = \"none\"\n"), Credential::None));
+    assert!(matches!(told("credential = \"assertion\"\n"), Credential::Assertion));
+    assert!(matches!(told("credential = \"static\"\nbearer = { env = \"IDP_SECRET\" }\n"), Credential::Static(_)));
+    let shown = crate::explain::settings(&with("credential = \"assertion\"\n").unwrap());
+    assert!(shown.contains("/mcp   who is calling stands in a JWT of ours"), "{shown}");
+    for (about, said) in [
+        ("credential = \"static\"\n", "needs the token: bearer"),
+        ("bearer = { env = \"IDP_SECRET\" }\n", "goes with credential = \"static\" alone"),
+        ("credential = \"idp\"\n", "\"headers\" (the default), \"assertion\""),
+        ("credential = \"static\"\nbearer = \"abc\"\n", "secret"),
+    ] {
+        let error = with(about).unwrap_err();
+        assert!(error.contains(said), "{about}: {error}");
+    }
+}

@@ -137,6 +137,7 @@ impl Gate {
             origins: origins.origin_rule(),
             seal: Arc::new(crate::seal::Seal::of(&[7; 32]).unwrap()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            told: Told::Headers,
             tokens: None,
             limits: Limits { request_body: 1024, recheck: Duration::from_millis(5), ..Limits::default() },
         });
