@@ -81,6 +81,7 @@ pub(super) struct Forwarder {
     clock: Arc<dyn Clock>,
     limits: Limits,
     open: Places<String>,
+    large: Places<String>,
     tokens: Option<Arc<BackendTokens>>,
     rules: Arc<CallRules>,
     told: Told,
@@ -115,6 +116,7 @@ impl Forwarder {
             clock,
             limits,
             open: Places::new(limits.open_requests),
+            large: Places::new(limits.large_requests),
             tokens: None,
             rules: Arc::new(rules),
             told: Told::Headers,
@@ -139,6 +141,12 @@ impl Forwarder {
             _ => permit.expires(),
         };
         let Some(place) = self.open.take(permit.subject().to_owned()) else { return refusal::crowded() };
+        // Held until the backend has it.
+        let large = judge::may_be_large(request.method(), request.headers(), &self.limits);
+        let _large = match large.then(|| self.large.take(permit.subject().to_owned())) {
+            Some(None) => return refusal::crowded(),
+            held => held.flatten(),
+        };
         let mut judged = match judge(&self.verifier, &self.rules, &self.limits, permit, request.into_parts()).await {
             Ok(judged) => judged,
             Err(unfit) => return refusal::unfit(unfit),

@@ -62,11 +62,19 @@ pub(super) async fn judge(
     Ok(Judged { permit, head, body, era })
 }
 
+/// Whether a body is large, or of a size that nobody said.
+pub(super) fn may_be_large(method: &Method, headers: &HeaderMap, limits: &Limits) -> bool {
+    *method == Method::POST && announced(headers).is_none_or(|length| length > limits.large_body)
+}
+
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// A body that we cannot read, or that another would read in another character set, is a body that we cannot judge.
 fn readable(headers: &HeaderMap, limits: &Limits) -> Result<(), Unfit> {
     let unread = |reason| Err(Unfit::Unread(reason));
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limits.request_body) {
+    if announced(headers).is_some_and(|length| length > limits.request_body) {
         return unread(Reason::RequestTooLarge);
     }
     let plain = headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding == "identity");

@@ -75,6 +75,10 @@ pub(crate) struct ProxyConfig {
 pub(crate) struct Limits {
     /// The largest request body, in bytes (PX-19).
     pub(crate) request_body: usize,
+    /// From which size on a body is large, in bytes: it is held in memory as a whole, so a person may send few at once.
+    pub(crate) large_body: usize,
+    /// How many large requests a person may have on their way at once.
+    pub(crate) large_requests: usize,
     /// How long reading a request's body may take.
     pub(crate) request_time: Duration,
     /// How long connecting to the backend may take. Its answer may take any time: tools are slow.
@@ -92,6 +96,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             request_body: 4 * 1024 * 1024,
+            large_body: 64 * 1024,
+            large_requests: 16,
             request_time: Duration::from_secs(60),
             connect: Duration::from_secs(10),
             recheck: Duration::from_secs(1),

@@ -139,7 +139,13 @@ impl Gate {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             told: Told::Headers,
             tokens: None,
-            limits: Limits { request_body: 1024, recheck: Duration::from_millis(5), ..Limits::default() },
+            limits: Limits {
+                request_body: 1024,
+                large_body: 512,
+                large_requests: 2,
+                recheck: Duration::from_millis(5),
+                ..Limits::default()
+            },
         });
         let proxy = Arc::new(proxy.unwrap());
         let handler = move |request: Request<Body>| {

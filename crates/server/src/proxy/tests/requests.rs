@@ -233,3 +233,37 @@ async fn a_220_pages_of_allowed_origins_may_ask_and_read() {
     assert_eq!((refused.status().as_u16(), header(&refused, "access-control-allow-origin")), (401, inspector));
     assert!(header(&refused, "access-control-expose-headers").contains("www-authenticate"));
 }
+
+#[tokio::test]
+async fn a_230_large_bodies_of_a_person_are_few_at_once_and_small_ones_go_on() {
+    let gate = Gate::start(json).await;
+    let (mut held, mut feeds) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let (feed, body) = tokio::sync::mpsc::channel::<Result<&'static str, std::io::Error>>(1);
+        let body = futures_util::stream::unfold(body, |mut body| async { body.recv().await.map(|piece| (piece, body)) });
+        let (client, request) = (gate.client.clone(), gate.request().body(Body::from_stream(body)).unwrap());
+        held.push(tokio::spawn(async move { client.request(request).await.unwrap().status() }));
+        feed.send(Ok("")).await.unwrap();
+        feeds.push(feed);
+    }
+    let large = async || gate.send(gate.request().body(Body::from(format!("{PING:1000}"))).unwrap()).await;
+    let answer = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            // The two are on their way; once they are there, there is no room.
+            let answer = large().await;
+            if answer.status() == 429 {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(header(&answer.await.expect("the two take the room"), "retry-after"), "5");
+    assert_eq!(gate.post().await.status(), 200);
+    for feed in feeds {
+        feed.send(Ok(PING)).await.unwrap();
+    }
+    for held in held {
+        assert_eq!(held.await.unwrap(), 200);
+    }
+    assert_eq!(large().await.status(), 200);
+}
