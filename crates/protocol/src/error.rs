@@ -282,6 +282,7 @@ reasons! {
     HeadersDisagree, "headers_disagree", InvalidRequest, "MCP-Protocol-Version, Mcp-Method and Mcp-Name must say what the body says.";
     BatchRefused, "batch_refused", InvalidRequest, "Batches are of version 2025-03-26 alone. Send one message.";
     CallDenied, "call_denied", AccessDenied, "The operator of this server does not let this account call that.";
+    BodyNeeded, "body_needed", InvalidRequest, "This server is called in ways that only the gateway can judge. Send the request through it.";
     SessionUnknown, "session_unknown", InvalidRequest, "There is no such MCP session. Initialize a new one.";
     BackendUnreachable, "backend_unreachable", TemporarilyUnavailable, "The MCP server behind this gateway cannot be reached.";
     BackendUnauthorized, "backend_unauthorized", ServerError, "The MCP server behind this gateway refused the gateway.";

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::error::{Failure, json};
 use crate::gateway::Shared;
 use crate::host::{self, only};
-use crate::routes::{Cors, Endpoint, Found, Route, find};
+use crate::routes::{Cors, Endpoint, Found, Route, VERIFY, find};
 use crate::{authorize, metadata, pages, register, revoke, token, upload};
 
 /// How long a peer may take to send a body of ours; all of them are small.
@@ -143,8 +143,18 @@ async fn endpoint(gateway: &Arc<Shared>, route: &Route, request: &Incoming) -> R
         Endpoint::ServerMetadata => metadata::server(gateway),
         Endpoint::ResourceMetadata => metadata::resource(gateway, &request.path),
         Endpoint::Jwks => metadata::jwks(gateway),
+        Endpoint::Verify => verify(gateway, request),
         Endpoint::Health => metadata::text("text/plain; charset=utf-8", "no-store", "ok\n"),
         Endpoint::Stylesheet => metadata::text("text/css; charset=utf-8", "public, max-age=300", pages::STYLESHEET),
+    }
+}
+
+/// The answer for the proxy that asks about a request to the resource whose path follows.
+fn verify(gateway: &Shared, request: &Incoming) -> Response {
+    let path = request.path.strip_prefix(VERIFY).unwrap_or_default();
+    match gateway.proxies.iter().find(|(known, _)| known == path) {
+        Some((_, proxy)) => proxy.verify(&request.headers),
+        None => json(&Reason::NotFound.into(), "verify", None),
     }
 }
 

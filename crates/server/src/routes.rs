@@ -43,6 +43,8 @@ pub enum Endpoint {
     ResourceMetadata,
     /// RFC 7517 §5.
     Jwks,
+    /// Judges a token for a proxy that forwards by itself, below the path with the resource's own: nginx `auth_request`, Traefik `forwardAuth`.
+    Verify,
     /// A bare sign of life.
     Health,
     /// The pages' one stylesheet.
@@ -54,7 +56,7 @@ pub enum Endpoint {
 pub struct Route {
     /// The method; `GET` answers `HEAD` too.
     pub method: Method,
-    /// The path. `ResourceMetadata` and `Callback` also answer below it.
+    /// The path. `ResourceMetadata` and `Callback` also answer below it, and `Verify` does so only.
     pub path: &'static str,
     /// What answers.
     pub endpoint: Endpoint,
@@ -79,6 +81,10 @@ const fn post(path: &'static str, endpoint: Endpoint, body_limit: usize, cors: C
 /// Where protected resource metadata lies; a resource's own path follows (RFC 9728 §3.1).
 pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
 
+/// Where another proxy asks about a request; the resource's own path follows. That the proxy names it, and not the client, is in its
+/// configuration.
+pub const VERIFY: &str = "/verify";
+
 /// Everything that exists beside the protected resources.
 pub const ROUTES: &[Route] = &[
     get("/.well-known/oauth-authorization-server", Endpoint::ServerMetadata, Cors::Anyone),
@@ -92,6 +98,7 @@ pub const ROUTES: &[Route] = &[
     post("/finish", Endpoint::Finish, FINISH_MAX, Cors::Nobody),
     post("/token", Endpoint::Token, PARAMS_MAX, Cors::Anyone),
     post("/revoke", Endpoint::Revoke, PARAMS_MAX, Cors::Anyone),
+    get(VERIFY, Endpoint::Verify, Cors::Nobody),
     get("/healthz", Endpoint::Health, Cors::Nobody),
     get("/assets/deputy.css", Endpoint::Stylesheet, Cors::Nobody),
 ];
@@ -112,7 +119,7 @@ pub enum Found {
 pub fn find(method: &Method, path: &str) -> Found {
     let trimmed = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
     let below = |route: &&Route| {
-        let has_more = matches!(route.endpoint, Endpoint::ResourceMetadata | Endpoint::Callback);
+        let has_more = matches!(route.endpoint, Endpoint::ResourceMetadata | Endpoint::Callback | Endpoint::Verify);
         has_more && path.strip_prefix(route.path).is_some_and(|rest| rest.starts_with('/'))
     };
     let Some(route) = ROUTES.iter().find(|route| route.path == trimmed || below(route)) else { return Found::Nothing };

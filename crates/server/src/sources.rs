@@ -70,6 +70,7 @@ impl Account {
             | Endpoint::ServerMetadata
             | Endpoint::ResourceMetadata
             | Endpoint::Jwks
+            | Endpoint::Verify
             | Endpoint::Health
             | Endpoint::Stylesheet => None,
         }

@@ -191,3 +191,14 @@ proptest! {
         prop_assert_eq!(message.name(), Some("add"));
     }
 }
+
+#[test]
+fn px_12_a_version_that_nobody_knows_is_the_backends_to_refuse() {
+    let body =
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"draft-9"}}}"#;
+    let message = one(body).unwrap();
+    assert_eq!(era(Some("draft-9"), &message), Ok(Era::Modern));
+    for other in [None, Some("draft-8"), Some("2026-07-28")] {
+        assert_eq!(era(other, &message), Err(Reason::HeadersDisagree), "{other:?}");
+    }
+}

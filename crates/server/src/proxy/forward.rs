@@ -13,7 +13,7 @@ use deputy_protocol::Reason;
 use deputy_protocol::mcp::Era;
 use deputy_protocol::mcp::rules::CallRules;
 use http::header::AUTHORIZATION;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -130,6 +130,17 @@ impl Forwarder {
 
     pub(super) fn tokens(&self) -> Option<&BackendTokens> {
         self.tokens.as_deref()
+    }
+
+    /// What the backend would be told of somebody, where nothing else decides.
+    ///
+    /// # Errors
+    /// [`Reason::BodyNeeded`] where more does.
+    pub(super) fn told(&self, permit: &Permit) -> Result<HeaderMap, Reason> {
+        if !self.rules.is_empty() || self.tokens.is_some() {
+            return Err(Reason::BodyNeeded);
+        }
+        self.told.headers(&HeaderMap::new(), permit, &self.verifier.allowed(permit), self.clock.now())
     }
 
     /// Sends the request on and gives the cleaned answer. The permit is the proof that it may go.

@@ -27,13 +27,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use deputy_guard::Verifier;
+use deputy_guard::{Permit, Refused, Verifier};
 use deputy_protocol::Reason;
 use deputy_protocol::client::policy::ClientPolicy;
 use deputy_protocol::resource::{ProtectedResource, ResourceUri};
 use deputy_protocol::web::{AllowedOrigin, HostRule, OriginRule};
 use http::header::ORIGIN;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::clock::Clock;
 use crate::host::{self, only};
@@ -165,24 +165,55 @@ impl Proxy {
             return refusal::response(StatusCode::NOT_FOUND, Reason::NotFound);
         }
         // Every method, before anything about it is said (PX-21): clients take a 405 for a sign of an older server.
-        let permit = match self.verifier.verify(request.headers(), self.clock.now()) {
+        let permit = match self.permit(request.headers()) {
             Ok(permit) => permit,
             Err(refused) => return refusal::of(&refused),
         };
-        // The operator keeps it out since its token was issued.
-        if self.clients.not_blocked(permit.client()).is_err() {
-            return refusal::of(&self.verifier.refuse(Reason::TokenRevoked));
-        }
         if ![Method::POST, Method::GET, Method::DELETE].contains(request.method()) {
             return refusal::method();
         }
         self.forwarder.forward(permit, request).await
     }
 
+    /// Answers a proxy that asks whether it may send a request on that has these headers. It may when the answer is 200, with the headers of
+    /// the answer in place of those of the request.
+    ///
+    /// What only a body tells is not judged here, so a server with rules about calls, or with a token of the person's, is refused.
+    pub(crate) fn verify(&self, headers: &HeaderMap) -> Response<Body> {
+        let mut answer = match self.verified(headers) {
+            Ok(told) => {
+                let mut answer = Response::new(Body::empty());
+                *answer.headers_mut() = told;
+                answer
+            }
+            Err(answer) => *answer,
+        };
+        response::harden(answer.headers_mut());
+        answer
+    }
+
+    fn verified(&self, headers: &HeaderMap) -> Result<HeaderMap, Box<Response<Body>>> {
+        self.origin(headers).map_err(|reason| Box::new(refusal::response(StatusCode::FORBIDDEN, reason)))?;
+        let permit = self.permit(headers).map_err(|refused| Box::new(refusal::of(&refused)))?;
+        let told = self.forwarder.told(&permit);
+        told.map_err(|reason| Box::new(refusal::response(StatusCode::FORBIDDEN, reason)))
+    }
+
+    fn permit(&self, headers: &HeaderMap) -> Result<Permit, Refused> {
+        let permit = self.verifier.verify(headers, self.clock.now())?;
+        // The operator keeps it out since its token was issued.
+        let kept_out = self.clients.not_blocked(permit.client()).is_err();
+        if kept_out { Err(self.verifier.refuse(Reason::TokenRevoked)) } else { Ok(permit) }
+    }
+
     /// Who is calling, as far as `Host` and `Origin` tell (PX-01, PX-02).
     fn caller(&self, request: &Request<Body>) -> Result<Option<AllowedOrigin>, Reason> {
         host::check(&self.hosts, request)?;
-        let origin = only(request.headers(), &ORIGIN).map_err(|()| Reason::OriginForeign)?;
+        self.origin(request.headers())
+    }
+
+    fn origin(&self, headers: &HeaderMap) -> Result<Option<AllowedOrigin>, Reason> {
+        let origin = only(headers, &ORIGIN).map_err(|()| Reason::OriginForeign)?;
         self.origins.check(origin)
     }
 }

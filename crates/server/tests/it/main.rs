@@ -48,3 +48,4 @@ mod token;
 mod told;
 mod traps;
 mod upgrade;
+mod verify;
